@@ -35,7 +35,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, app: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._again_at = clock, 0.0
         self._is_told = False
-        self._has_served = self._has_ended_early = False
+        self._has_served = self._has_ended_early = self._is_ending = False
         #: Workers of this age and below go by settings that were changed since.
         self._outdated = 0
         #: A stop was asked for; and what would keep it waiting.
@@ -89,6 +89,11 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if now >= self._judges_at:
             super().murder_workers()
 
+    def stop(self, graceful: bool = True) -> None:
+        """Wait for all workers. One that fails at its start meanwhile is no reason to leave the others."""
+        self._is_ending = True
+        super().stop(graceful)
+
     def manage_workers(self) -> None:
         """Start those that are missing, when it is time to; and let those go in whose place another one serves."""
         if self._clock() >= self._again_at:
@@ -124,9 +129,10 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             super().reap_workers()
         except HaltServer:
-            if not (self._has_served or any(worker.serves for worker in self.WORKERS.values())):
+            if not (self._is_ending or self._has_served or any(worker.serves for worker in self.WORKERS.values())):
                 raise
-            self._try_later("a worker failed at its start")
+            if not self._is_ending:
+                self._try_later("a worker failed at its start")
             self.app.forget_dead()
             self.reap_workers()
         if self._takes_over:

@@ -173,8 +173,11 @@ def test_new_settings_wait_for_workers_that_can_be_started_and_the_old_ones_serv
 def test_where_no_worker_has_served_yet_one_that_fails_at_its_start_ends_everything(start: Start) -> None:
     always = _SCARCE.format(failing=_FAILING["no-memory"]).replace("if scarce.exists()", "if True")
 
-    with pytest.raises(AssertionError, match="Worker failed to boot"):
-        start(auth="none", script=always)
+    with pytest.raises(AssertionError, match="Worker failed to boot") as told:
+        start(auth="none", ingest_processes=4, script=always)
+
+    # Those that fail behind the first one end it no other way.
+    assert "During handling" not in str(told.value)
 
 
 def _begun(served: Served) -> int:
