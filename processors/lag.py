@@ -65,6 +65,9 @@ class Lag:
         heads = [lane.records[0] for lane in partition.lanes.values() if lane.records and lane.timer is None]
         yield from (record.timestamp_ms for record in heads if not isinstance(record, Restored))
         unread, parking = self._unread.first(partition), partition.parking
+        if parking is not None and not parking.is_ready and (oldest_ms := partition.watermark.oldest_ms) is not None:
+            # No lane has it before it is known who is parked.
+            yield oldest_ms
         if unread is not None and (parking is None or unread.portal not in parking.portals):
             yield unread.timestamp_ms
 

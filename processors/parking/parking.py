@@ -30,6 +30,9 @@ _log = get_logger(__name__)
 #: Between two attempts to begin.
 _AGAIN_S = 1.0
 
+#: What takes so long until it begins is told of: a queue that hangs, or takes no commits, raises nothing here.
+_PATIENCE_S = 10.0
+
 
 class Parking:
     """One assignment's part of the parked stream. All of it runs on the event loop."""
@@ -55,6 +58,7 @@ class Parking:
         self._writing = Writing(partition, stream, held, self._look_after, self._say_again, place.generation)
         self._loading = Loading(partition.number, stream, self.portals, room, self._loaded)
         self._task: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         #: Records that came before it was known who is parked; None since it is.
         self._early: list[StoredRecord] | None = []
         self._cannot_begin = ""
@@ -74,6 +78,16 @@ class Parking:
     def open(self, confirm: Callable[[], Awaitable[bool]]) -> None:
         """Begin: `confirm` commits the partition, and says whether it is still ours."""
         self._task = asyncio.ensure_future(self._run(confirm))
+        self._patience = asyncio.get_running_loop().call_later(_PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if not self._cannot_begin:
+            number = self._partition.number
+            _log.warning("it takes long to learn who is parked; nothing is begun before", partition=number)
+            self._cannot_begin = (
+                f"nothing of partition {number} is begun: it has taken more than {_PATIENCE_S:.0f} s to learn who is "
+                "parked. The queue hangs, or takes no commits"
+            )
 
     async def _run(self, confirm: Callable[[], Awaitable[bool]]) -> None:
         async def commit(generation: int) -> None:
@@ -111,10 +125,16 @@ class Parking:
             self.portals.clear()
             self._early = early
             raise
+        self._stop_waiting()
         self._cannot_begin = ""
         self._lanes.add(self._partition, self.route(early))
         # Which orders were read is to be seen by the commit, also where there was nothing to do.
         self._partition.has_news = True
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _inherit_all(self, known: Opened) -> None:
         if not self._place.begins_anew:
@@ -169,6 +189,7 @@ class Parking:
         """Leave it to another; gives the topic's records that are in no lane and still held."""
         if self._task is not None:
             self._task.cancel()
+        self._stop_waiting()
         for lane in self._partition.lanes.values():
             self._room.remove_all([record for record in lane.records if isinstance(record, Restored)])
         yield from self._early or ()

@@ -10,7 +10,7 @@ from forebay.queues.telling import settle
 class Unheard:
     """An entry of which only that it was refused is to be heard: that is not to be read in the stream."""
 
-    def __init__(self, refused: Callable[[], None]) -> None:
+    def __init__(self, refused: Callable[[QueueError], None]) -> None:
         self._refused = refused
 
     def done(self) -> bool:
@@ -22,7 +22,7 @@ class Unheard:
 
     def set_exception(self, error: QueueError, /) -> None:
         """It is not."""
-        self._refused()
+        self._refused(error)
 
 
 class Counted:

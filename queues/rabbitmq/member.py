@@ -70,9 +70,10 @@ class Member:
         self.assigned(partition, Commit(offset=end, is_reset=True))
 
     async def check(self) -> None:
-        """Raise `QueueUnavailable` when the group is gone, and `QueueError` where it is there again as another one."""
+        """Raise `QueueUnavailable` for who can be no member, and `QueueError` where the group is another one by now."""
         try:
             self.membership.check()
+            self.membership.check_signs()
         except GroupGone as gone:
             if await self._is_made_anew():
                 raise QueueError(

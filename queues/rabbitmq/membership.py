@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from forebay.queues.contract import Commit
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.groups.leases import since_boot
 from forebay.queues.groups.shares import GroupView, to_claim, to_give_back
 from forebay.schemas.logger import get_logger
@@ -74,6 +74,9 @@ class Membership:
         self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
         self._told = ""
+        #: Since when no sign of life of ours is good, and what was said last when something was not written.
+        self._absent_since: float | None = None
+        self._why = ""
 
     async def join(self, partitions: int) -> None:
         """Be a member, of a stream of so many partitions. Raises `QueueUnavailable`."""
@@ -97,7 +100,9 @@ class Membership:
     def _applied(self, offset: int, told: Mapping[str, Any], changed: set[int] | None) -> None:
         who, do = told.get("who", ""), told["do"]
         if do == "beat":
-            self._signs.read(who, told["number"], self._clock(), is_ours=who == self._me)
+            self._signs.read(who, told["number"], now := self._clock(), is_ours=who == self._me)
+            if now < self._signs.until:
+                self._absent_since, self._why = None, ""
         elif do == "claim" and who == self._me:
             self._claimed.difference_update(told["what"])
         elif do == "commit":
@@ -133,7 +138,7 @@ class Membership:
             if self._lane is not None and self._lane.is_ready:
                 self._look(now)
         except QueueUnavailable as error:
-            self._refused()
+            self._refused(error)
             self._tell(str(error))
         else:
             self._told = ""
@@ -144,6 +149,14 @@ class Membership:
             with gone(self._queue):
                 self._lane.check()
 
+    def check_signs(self) -> None:
+        """Raise `QueueUnavailable` for who has been no member for a session: nothing is ours, and that would look well.
+
+        So where the node takes nothing, and what stands there can still be read.
+        """
+        if self._absent_since is not None and self._clock() - self._absent_since >= self._session_s:
+            raise QueueUnavailable(self._why or f"{self._queue}: what we write does not come back")
+
     def _tell(self, error: str) -> None:
         """Once, and not at each look for as long as it lasts."""
         if error != self._told:
@@ -153,8 +166,9 @@ class Membership:
     def _write(self, payload: bytes) -> None:
         self._writer.add(self._queue, payload, Unheard(self._refused))
 
-    def _refused(self) -> None:
+    def _refused(self, error: QueueError) -> None:
         """Something was not written: say all of it again that is still right."""
+        self._why = str(error)
         self._claimed.clear()
         self._signs.refused()
         self._releases.refused()
@@ -162,8 +176,10 @@ class Membership:
 
     def drop_expired(self) -> None:
         """Lose everything, if our last sign of life is too old by our own clock: others may have missed us."""
-        if self._clock() < self._signs.until:
+        now = self._clock()
+        if now < self._signs.until:
             return
+        self._absent_since = now if self._absent_since is None else self._absent_since
         self._counting.void()
         if not self._held:
             return

@@ -194,6 +194,28 @@ async def test_whoever_wants_something_while_there_is_an_alarm_is_told_so_and_do
         await part.close()
 
 
+async def test_who_loses_all_by_an_alarm_of_the_server_is_not_taken_for_well_and_has_it_again_afterwards(
+    server: Server, queue: Queue
+) -> None:
+    consumer = queue.consumer(STREAM, "group-of-the-alarm", session_s=2.0)
+    await consumer.start(follower := Follower())
+    await follower.owns(PARTITIONS)
+
+    await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        await follower.owns(0)
+        with pytest.raises(QueueUnavailable, match=r"alarm.*memory"):
+            async with asyncio.timeout(30):
+                while True:
+                    await consumer.fetch(1, 0.1)
+    finally:
+        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
+
+    await follower.owns(PARTITIONS)
+    assert await _available(lambda: consumer.fetch(1, 0.1)) == []
+    await consumer.close()
+
+
 async def test_a_node_that_waits_less_long_than_an_intake_keeps_is_told_or_overruled_and_loses_nothing(
     server: Server, queue: Queue
 ) -> None:

@@ -1,16 +1,16 @@
 """A worker that takes over a partition in which portals are parked, and the one that had it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
 from forebay.processors.parking.obeying import obey
 from forebay.processors.parking.orders import What
-from forebay.queues.contract import Commit
+from forebay.queues.contract import Bounds, Commit
 from forebay.queues.errors import QueueUnavailable
-from forebay.queues.memory import MemoryConsumer
+from forebay.queues.memory import MemoryConsumer, MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.world import World
@@ -52,6 +52,44 @@ def test_it_claims_nothing_before_the_queue_has_taken_that_the_partition_is_its_
         assert world.done[PORTAL] == []
 
     world.heal()
+    world.judge()
+
+
+@pytest.mark.parametrize("what", ["the claim", "the commit", "the look"])
+def test_while_it_can_not_begin_it_is_told_that_nothing_gets_done_though_nothing_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def refused(self: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        raise QueueUnavailable("no commits just now")
+
+    async def hangs(self: MemoryInspector, stream: str, only: Collection[int] | None = None) -> dict[int, Bounds]:
+        return {} if stream == TOPIC else await asyncio.Future[dict[int, Bounds]]()
+
+    with monkeypatch.context() as patch:
+        if what == "the claim":
+            world.feel("waits")
+        elif what == "the commit":
+            patch.setattr(MemoryConsumer, "commit", refused)
+        else:
+            patch.setattr(MemoryInspector, "bounds", hangs)
+        worker = world.start()
+        world.send(PORTAL, 1)
+        world.let(5)
+        assert worker.health.is_ready
+        world.let(25)
+
+        assert not worker.health.is_ready
+        assert "nothing of partition" in str(worker.health.parts()["parking"])
+        assert worker.metrics.actionable_lag._value.get() > 25
+        assert not world.done
+
+    if what == "the look":
+        world.kill(worker, 0)
+        worker = world.start()
+    world.heal()
+    world.let(2)
+    assert worker.health.parts()["parking"] == {"state": "ok", "why": ""}
+    assert worker.metrics.actionable_lag._value.get() == 0
     world.judge()
 
 

@@ -208,6 +208,30 @@ async def test_a_commit_that_is_not_heard_of_any_more_is_waited_for_no_longer_th
     await made.leave()
 
 
+@pytest.mark.parametrize(("how", "why"), [("at once", "an alarm"), ("later", "an alarm"), ("", "not come back")])
+def test_who_has_lost_everything_and_is_no_member_for_a_session_is_not_taken_for_well(how: str, why: str) -> None:
+    async def is_told_so() -> None:
+        stream, owned, clock = Stream(), Owned(), asyncio.get_running_loop().time
+        made = member(stream, "a", owned, SESSION_S, clock=clock)
+        await made.join(PARTITIONS)
+        made.check_signs()
+        await owned.are(PARTITIONS)
+        stream.is_silent, stream.refused, stream.how = not how, "beat" if how else "", how
+        await owned.are(0)
+        made.check_signs()
+        await asyncio.sleep(SESSION_S + 1)
+        with pytest.raises(QueueUnavailable, match=why):
+            made.check_signs()
+
+        stream.is_silent, stream.refused = False, ""
+        await owned.are(PARTITIONS)
+        made.check_signs()
+        await made.leave()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(is_told_so())
+
+
 def test_what_is_lost_is_told_when_the_session_ends_and_not_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "_LOOK_EVERY_S", 3600)
     monkeypatch.setattr(membership, "_LOOKS_A_SESSION", 1 / 3600)
