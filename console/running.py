@@ -2,8 +2,8 @@
 
 import signal
 from asyncio import AbstractEventLoop, CancelledError, Runner, Task, current_task, get_running_loop
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import TypeVar, cast
 
@@ -42,15 +42,32 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 async def _ended_by_sigterm(work: Coroutine[object, object, T]) -> T:
-    loop, task = get_running_loop(), cast("Task[T]", current_task())
+    # Only a main thread hears of signals.
+    with suppress(ValueError, RuntimeError):
+        _let_sigterm_end(get_running_loop(), cast("Task[T]", current_task()))
+    return await work
 
+
+@contextmanager
+def heard(ask: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile, Ctrl-C and SIGTERM ask for an end only; afterwards they end the command again."""
+    loop, task = get_running_loop(), cast("Task[object]", current_task())
+    of_the_runner = signal.getsignal(signal.SIGINT)
+    for number in ENDING:
+        loop.add_signal_handler(number, ask)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, of_the_runner)
+        _let_sigterm_end(loop, task)
+
+
+def _let_sigterm_end(loop: AbstractEventLoop, task: "Task[T]") -> None:
     def end() -> None:
         if not task.cancel():
             # The work has ended, and what it has left behind, as a thread, is waited for.
             loop.remove_signal_handler(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
 
-    # Only a main thread hears of signals.
-    with suppress(ValueError, RuntimeError):
-        loop.add_signal_handler(signal.SIGTERM, end)
-    return await work
+    loop.add_signal_handler(signal.SIGTERM, end)

@@ -107,6 +107,7 @@ async def _send(
 
     from .decoding import decodable
     from .reading import opened
+    from .terminal.progress import progress
     from .traffic.connection import target_of
     from .traffic.load import Load, portal_numbers, watched
     from .traffic.report import Report
@@ -122,8 +123,10 @@ async def _send(
         await watched(load, plan.count, sys.stderr)
         if since is None:
             return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)
-        audit = Audit(accepted=load.outcome.accepted, numbers=portal_numbers(bodies.portals), codec=codec)
-        await check(audit, inspector, settings.topic, since)
+        accepted = load.outcome.accepted
+        audit = Audit(accepted=accepted, numbers=portal_numbers(bodies.portals), codec=codec)
+        with progress("checking", len(accepted), sys.stderr) as told:
+            await check(audit, inspector, settings.topic, since, told=told)
         if audit.unread:
             unchecked = f"the schema ids of {audit.unread:,} records can't be learnt (schema_registry_url)"
             return Report(count=plan.count, outcome=load.outcome, audit=None, unchecked=unchecked)

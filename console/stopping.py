@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .running import ENDING
+from .running import heard
 from .terminal.output import note
 
 
@@ -36,7 +36,7 @@ class Stop:
 @contextmanager
 def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
     """Ctrl-C, or SIGTERM, asks for the end meanwhile; once more, it gives up what a gone queue never takes."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
 
     def ask() -> None:
         if stop.is_asked and task is not None:
@@ -45,10 +45,5 @@ def ended_by_ctrl_c(stop: Stop) -> Iterator[None]:
             note("it ends when the queue has what is under way; Ctrl-C again gives that up")
         stop.ask()
 
-    for number in ENDING:
-        loop.add_signal_handler(number, ask)
-    try:
+    with heard(ask):
         yield
-    finally:
-        for number in ENDING:
-            loop.remove_signal_handler(number)

@@ -1,7 +1,7 @@
 """What a worker of the ingest opens when it starts, and closes when it ends."""
 
-import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from forebay.queues.moves.watch import MoveWatch
@@ -54,18 +54,15 @@ class Lifespan:
         """Flush what is on its way."""
         self._health.stop()
         self._gaps.stop()
-        await self._moves.close()
-        # First the events: what is known of the portals stands in its store already.
-        await self._outlet.close()
-        if self._desk:
-            await self._desk.close()
-        if self._registration:
-            await self._registration.close()
-        if self._allow_list:
-            await self._allow_list.close()
-        # Calls that ended with the queue are answered, and noted, in the loop's next turns.
-        await asyncio.sleep(0)
-        self._gaps.close()
-        self._metrics.flush()
-        if self._tracer:
-            await self._tracer.close()
+        # From the last to the first, whatever becomes of one of them: what is kept is written down in the others, too.
+        async with AsyncExitStack() as closing:
+            if self._tracer:
+                closing.push_async_callback(self._tracer.close)
+            closing.callback(self._metrics.flush)
+            closing.push_async_callback(self._gaps.close)
+            for part in (self._allow_list, self._registration, self._desk):
+                if part:
+                    closing.push_async_callback(part.close)
+            # Before them the events: what is known of the portals stands in its store already.
+            closing.push_async_callback(self._outlet.close)
+            closing.push_async_callback(self._moves.close)

@@ -9,6 +9,8 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from .worker import PortalWorker
+
 #: So long a worker that could not be started, or has ended by then, is left before the next one is tried. It may be as
 #: it is for hours.
 _AGAIN_S = 1.0
@@ -33,7 +35,9 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, app: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._again_at = clock, 0.0
         self._is_told = False
-        self._has_ended_early = False
+        self._has_served = self._has_ended_early = self._is_ending = False
+        #: Workers of this age and below go by settings that were changed since.
+        self._outdated = 0
         #: A stop was asked for; and what would keep it waiting.
         self._is_asked = self._takes_over = False
         self._looked_at = self._judges_at = clock()
@@ -53,11 +57,11 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_hup(self) -> None:
         """New workers take the places of the old ones, which finish their calls: by what the settings are by now.
 
-        Where those can't be used, nothing happens. Raises `StopIteration` when a stop is asked for meanwhile: the old
-        ones may take the whole grace, and the new ones need it, too.
+        Where those can't be used, nothing happens; an old one serves until a new one does. Raises `StopIteration` when
+        a stop is asked for meanwhile: the old ones may take the whole grace, and the new ones need it, too.
         """
         if self.app.take_over_settings():
-            self._takes_over = True
+            self._takes_over, self._outdated = True, self.worker_age
             super().handle_hup()
             self._takes_over = False
 
@@ -85,10 +89,36 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if now >= self._judges_at:
             super().murder_workers()
 
+    def stop(self, graceful: bool = True) -> None:
+        """Wait for all workers. One that fails at its start meanwhile is no reason to leave the others."""
+        self._is_ending = True
+        super().stop(graceful)
+
     def manage_workers(self) -> None:
-        """Start those that are missing, when it is time to."""
+        """Start those that are missing, when it is time to; and let those go in whose place another one serves."""
         if self._clock() >= self._again_at:
-            super().manage_workers()
+            for _ in range(self.num_workers - len(self._current())):
+                self.spawn_worker()
+        for worker in self._superfluous():
+            worker.is_leaving = True
+            self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _current(self) -> list[PortalWorker]:
+        return [worker for worker in self._oldest_first() if worker.age > self._outdated]
+
+    def _oldest_first(self) -> list[PortalWorker]:
+        return sorted(self.WORKERS.values(), key=lambda worker: worker.age)
+
+    def _superfluous(self) -> list[PortalWorker]:
+        current = self._current()
+        outdated = [one for one in self._oldest_first() if one not in current and not one.is_leaving]
+        serving = [one for one in outdated if one.serves]
+        needed = max(0, self.num_workers - sum(one.serves for one in current))
+        return [
+            *(one for one in outdated if not one.serves),
+            *serving[: max(0, len(serving) - needed)],
+            *(one for one in current[: max(0, len(current) - self.num_workers)] if not one.is_leaving),
+        ]
 
     def reap_workers(self) -> None:
         """Take note of all that have ended. Raises `HaltServer` when one could not start, and none ever has."""
@@ -99,14 +129,19 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             super().reap_workers()
         except HaltServer:
-            if not self.app.has_served:
+            if not (self._is_ending or self._has_served or any(worker.serves for worker in self.WORKERS.values())):
                 raise
-            self._try_later("a worker failed at its start")
+            if not self._is_ending:
+                self._try_later("a worker failed at its start")
             self.app.forget_dead()
             self.reap_workers()
+        if self._takes_over:
+            # gunicorn waits here for the old ones to end, and looks after nothing else.
+            self.manage_workers()
 
-    def ended(self, worker: Any) -> None:
+    def ended(self, worker: PortalWorker) -> None:
         """Called of each that has ended. The first of those that ended early may have been killed by somebody."""
+        self._has_served = self._has_served or worker.serves
         before = self._has_ended_early
         self._has_ended_early = self._clock() - worker.begun < _AGAIN_S
         if before and self._has_ended_early:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from forebay.queues.contract import Producer, Queue, Record
@@ -24,6 +24,10 @@ log = get_logger(__name__)
 
 #: Between two attempts to make the streams, or to open the spool.
 _RETRY_S = 1.0
+
+#: A start waits so long for the spool, in which a gigabyte is counted in some three seconds, or in twenty from a slow
+#: disk. gunicorn gives up a worker whose start takes half a minute; so from then on events go without it.
+_PATIENCE_S = 20.0
 
 #: With `portal_rate`: what a portal may send at once is that of so many seconds; and out of the spool, where nothing
 #: is sent more often than the spool is looked at.
@@ -73,8 +77,24 @@ class Outlet:
         self._producer = self._queue.producer()
         # First, so that a queue whose streams are not as they should be gets nothing of what is in the spool.
         self._tasks.append(asyncio.create_task(self._make_streams()))
-        if self.spool and not await self._opened(self.spool, self._producer):
-            self._tasks.append(asyncio.create_task(self._open_again(self.spool, self._producer)))
+        if self.spool:
+            await self._begin_spool(self.spool, self._producer)
+
+    async def _begin_spool(self, spool: Spool, producer: Producer) -> None:
+        tried = asyncio.Event()
+        self._tasks.append(asyncio.create_task(self._open_spool(spool, producer, tried)))
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await tried.wait()
+        except TimeoutError:
+            log.warning("the spool is large, and still being opened; meanwhile what the queue does not take gets 503")
+            self._seen = spool.seen()
+
+    async def _open_spool(self, spool: Spool, producer: Producer, tried: asyncio.Event) -> None:
+        while not await self._opened(spool, producer):
+            tried.set()
+            await self._sleep(_RETRY_S)
+        tried.set()
 
     async def _opened(self, spool: Spool, producer: Producer) -> bool:
         try:
@@ -106,10 +126,6 @@ class Outlet:
 
     def _pace(self, burst_s: float) -> Pace | None:
         return Pace(self._portal_rate, self._portal_rate * burst_s) if self._portal_rate else None
-
-    async def _open_again(self, spool: Spool, producer: Producer) -> None:
-        while not await self._opened(spool, producer):
-            await self._sleep(_RETRY_S)
 
     async def _make_streams(self) -> None:
         while True:
@@ -188,12 +204,19 @@ class Outlet:
         if self._passage and self._drain:
             self._drain.stop()
             self._passage.close()
-        if self._producer:
-            await self._close_producer(self._producer)
-        if self.spool and self._drain:
-            await self._drain.close()
-            await self.spool.close()
-        await self._queue.close()
+        # From the last to the first, whatever becomes of one of them.
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._queue.close)
+            if self.spool and self._drain:
+                closing.push_async_callback(self.spool.close)
+                closing.callback(self._pass_spool_by)
+                closing.push_async_callback(self._drain.close)
+            if self._producer:
+                closing.push_async_callback(self._close_producer, self._producer)
+
+    def _pass_spool_by(self) -> None:
+        # A call that still comes is told by the producer that its event is kept nowhere.
+        self._passage, self._spool_why_not = None, "the process ends"
 
     async def _close_producer(self, producer: Producer) -> None:
         if self._passage is None:

@@ -2,7 +2,6 @@
 
 import gc
 import mimetypes
-import mmap
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -81,8 +80,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._health: Health | None = None
         self._metrics: IngestMetrics | None = None
         self._multiprocess_dir, self._exposition = multiprocess_dir, exposition
-        #: Shared with the workers: a byte that any of them sets when it serves.
-        self._served = mmap.mmap(-1, 1)
         super().__init__()
 
     def run(self) -> None:
@@ -102,7 +99,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
-    def _ended(self, master: Master, worker: Any) -> None:
+    def _ended(self, master: Master, worker: PortalWorker) -> None:
         master.ended(worker)
         self.forget_dead()
 
@@ -150,15 +147,6 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Called in a worker that was told to stop: it is not ready any more."""
         if self._health:
             self._health.stop()
-
-    def serves(self) -> None:
-        """Called in a worker that takes calls."""
-        self._served[0] = 1
-
-    @property
-    def has_served(self) -> bool:
-        """Whether any worker has taken calls so far."""
-        return bool(self._served[0])
 
     def not_http(self, status: int) -> None:
         """Count a request that never came to the application."""

@@ -1,8 +1,12 @@
 """A gunicorn worker whose connections are ours, and that stops without waiting for idle ones."""
 
 import asyncio
+import mmap
+import os
 import random
 import resource
+import signal
+from typing import Any
 
 from gunicorn.instrument import statsd  # noqa: F401 - the same, at its first connection
 from gunicorn.workers import gasgi
@@ -32,6 +36,19 @@ _LINGER_S = 1.0
 class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
     """One process of the ingest."""
 
+    def __init__(self, *arguments: Any) -> None:
+        """In the master, before the fork."""
+        super().__init__(*arguments)
+        #: Shared by both: a byte that is set when it serves.
+        self._served = mmap.mmap(-1, 1)
+        #: For the master: when it was begun, and whether it was told to end.
+        self.begun, self.is_leaving = 0.0, False
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes calls, or has."""
+        return bool(self._served[0])
+
     def init_process(self) -> None:
         """Have the connections made of our protocol; gunicorn has no setting for it."""
         self.connections: set[PortalProtocol] = set()
@@ -54,6 +71,11 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         self.loop = new_event_loop()
         asyncio.set_event_loop(self.loop)
 
+    def init_signals(self) -> None:
+        """As gunicorn; but SIGHUP is the master's, also where every process hears it: here it would cut off calls."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     def patience_s(self) -> float:
         """How long a new connection may take to its first request."""
         return self.unless_crowded(self._headers_s)
@@ -65,9 +87,12 @@ class PortalWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no t
         return min(seconds, _CROWDED_S) if is_crowded else seconds
 
     def notify(self) -> None:
-        """Called each second as it serves: the loop does not stand still."""
-        self.app.serves()
+        """Called each second as it serves: the loop does not stand still. Without a master it comes to its end."""
+        self._served[0] = 1
         super().notify()
+        if self.ppid != os.getppid():
+            # gunicorn would go on with the connections that are kept, until the grace cuts them off.
+            self.handle_exit_signal()
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: not ready any more; what runs is finished, what stays idle is closed."""

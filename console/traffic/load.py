@@ -13,7 +13,7 @@ from typing import TextIO
 
 from orjson import loads
 
-from forebay.console.running import ENDING
+from forebay.console.running import heard
 from forebay.console.terminal.progress import progress
 
 from .connection import Answer, Connection, Target
@@ -115,11 +115,10 @@ async def watched(load: Load, count: int, stream: TextIO) -> None:
     with progress("sending", count, stream) as told:
         work = asyncio.create_task(load.run())
         # The account of what was sent until then is still to come.
-        for number in ENDING:
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-        while not work.done():
-            await asyncio.wait([work], timeout=_TOLD_EVERY_S)
-            told(load.outcome.sent)
+        with heard(work.cancel):
+            while not work.done():
+                await asyncio.wait([work], timeout=_TOLD_EVERY_S)
+                told(load.outcome.sent)
         with suppress(asyncio.CancelledError):
             await work
 

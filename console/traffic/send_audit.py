@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from forebay.console.reading import stream_ends
+from forebay.console.terminal.progress import Told
 from forebay.queues.contract import Inspector, Queue, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.reading import between
@@ -91,11 +92,12 @@ async def check(
     topic: str,
     since: Mapping[int, int],
     *,
+    told: Told = lambda _: None,
     patience_s: float = PATIENCE_S,
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Show the audit what came since, until nothing is missing or nothing more comes.
+    """Show the audit what came since, until nothing is missing or nothing more comes; tells of how many events came.
 
     Raises `QueueUnavailable` when the queue does not answer for as long after it was first asked in vain: who has sent
     for an hour asks by a client that may be as old, and is refused where what it logs in with was renewed.
@@ -105,7 +107,7 @@ async def check(
     while True:
         before = len(audit.seen)
         try:
-            await _look(audit, inspector, topic, at)
+            await _look(audit, inspector, topic, at, told)
         except QueueUnavailable:
             silent_since = clock() if silent_since is None else silent_since
             if clock() - silent_since > patience_s:
@@ -119,10 +121,11 @@ async def check(
         await sleep(_POLL_S)
 
 
-async def _look(audit: Audit, inspector: Inspector, topic: str, at: dict[int, int]) -> None:
+async def _look(audit: Audit, inspector: Inspector, topic: str, at: dict[int, int], told: Told) -> None:
     """Show it what stands there by now; where to go on is noted with each record."""
     for partition, end in (await stream_ends(inspector, topic)).items():
         async for record in between(inspector, topic, partition, at.get(partition, 0), end):
             audit.see(record)
             at[partition] = record.offset + 1
+            told(len(audit.seen))
         at[partition] = end

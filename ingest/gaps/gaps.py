@@ -31,6 +31,9 @@ _AGAIN_S = 1.0
 #: finished calls.
 _LEFT_S = 10.0
 
+#: Of the loop, from what the queue has said to what becomes of a call, whose marker it may be about, and some more.
+_TURNS = 10
+
 #: So many markers are under way at once.
 _WINDOW = 64
 
@@ -135,7 +138,10 @@ class Gaps:
         if portal not in self._marking:
             marking = self._marking[portal] = asyncio.create_task(self._mark(self._gaps[portal]))
             marking.add_done_callback(lambda done: self._marking.pop(portal, None))
-        return await asyncio.shield(self._marking[portal])
+        marking = self._marking[portal]
+        # Whoever ends it, the call goes on, and without it.
+        await asyncio.wait([marking])
+        return not marking.cancelled() and marking.result()
 
     async def _mark(self, gap: Gap) -> bool:
         try:
@@ -174,15 +180,25 @@ class Gaps:
                 self._noted.clear()
 
     def stop(self) -> None:
-        """Tell no more portals; gaps are noted until `close`. Idempotent."""
-        for task in (self._telling, *self._marking.values()):
-            if task:
-                task.cancel()
+        """Begin to tell no more portals; what is on its way goes on, and gaps are noted, until `close`. Idempotent."""
+        if self._telling:
+            self._telling.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Note no more. Portals that were not told yet are told by the next process, where there is a folder."""
         self.stop()
+        await _turns()
+        # What the queue has not decided about is told again.
+        for marking in self._marking.values():
+            marking.cancel()
+        await _turns()
         if self._book:
             self._book.close()
         elif self._gaps:
             log.error("gaps of portals are forgotten: they could not be written down", portals=len(self._gaps))
+
+
+async def _turns() -> None:
+    """Calls that ended with the queue, or whose marker did, are answered meanwhile, and noted."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

@@ -58,8 +58,9 @@ class Passage:
         self._sweep: asyncio.TimerHandle | None = None
         self._look_due = 0.0
         self._asking: asyncio.Task[None] | None = None
-        #: Whether the producer is closed without having told all: what it tells from then on may be wrong.
-        self._has_given_up = False
+        #: Whether the process ends; and whether the producer is closed without having told all: what it tells from then
+        #: on may be wrong.
+        self._is_closed = self._has_given_up = False
 
     def send(self, stream: str, record: Record) -> Awaitable[bool]:
         """To be awaited at once, until the record is kept: False by the queue, True by the spool.
@@ -240,7 +241,7 @@ class Passage:
 
     def _ask(self) -> None:
         """Nothing is drained from a spool that takes nothing in the end; so ask the queue itself whether it is back."""
-        if self._asking is None or self._asking.done():
+        if not self._is_closed and (self._asking is None or self._asking.done()):
             self._asking = self._loop.create_task(self._ask_until_it_is_back())
 
     async def _ask_until_it_is_back(self) -> None:
@@ -257,6 +258,7 @@ class Passage:
 
     def close(self) -> None:
         """Give the spool what the queue has not decided about. Reports are still taken. Idempotent."""
+        self._is_closed = True
         self.take_over()
         if self._sweep is not None:
             self._sweep.cancel()

@@ -43,7 +43,7 @@ class Spool:
         self.max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(1, "forebay-spool")
         self._waiting: deque[tuple[Put, Done]] = deque()
-        self._is_writing = False
+        self._is_writing = self._is_closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._untold: deque[tuple[int, bool]] = deque()
@@ -54,8 +54,8 @@ class Spool:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened."""
-        return hasattr(self.store, "counts")
+        """Whether it was opened, and not closed yet."""
+        return hasattr(self.store, "counts") and not self._is_closed
 
     @property
     def counts(self) -> Counts:
@@ -93,7 +93,12 @@ class Spool:
     def _write(self) -> None:
         batch = self._take_batch()
         loop, began = asyncio.get_running_loop(), time.perf_counter()
-        writing = self._thread.submit(self.store.put, [put for put, _ in batch])
+        try:
+            writing = self._thread.submit(self.store.put, [put for put, _ in batch])
+        except RuntimeError as error:
+            # Closed by now; a call that comes so late is told, and noted, that its event is kept nowhere.
+            writing = Future()
+            writing.set_exception(error)
         writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._written, batch, began, done))
 
     def _take_batch(self) -> list[tuple[Put, Done]]:
@@ -147,5 +152,6 @@ class Spool:
         """Keep what was put so far, then let go. Idempotent."""
         await self._idle.wait()
         if self.is_open:
+            self._is_closed = True
             await self.run(self.store.close)
         self._thread.shutdown(wait=False)

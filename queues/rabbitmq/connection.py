@@ -17,6 +17,7 @@ from forebay.queues.errors import QueueUnavailable
 from .address import Address
 from .channel import Channel
 from .faults import sentence
+from .watching import Watching
 
 #: Seconds until a node that doesn't let us in is called unavailable.
 OPEN_S = 10.0
@@ -79,8 +80,9 @@ class Connection:
             parameters = self._parameters()
         except OSError as error:
             raise QueueUnavailable(f"{self._address.name}: {error.filename or ''} {error.strerror or error}") from error
+        loop: Any = Watching(asyncio.get_running_loop())
         self._raw = AsyncioConnection(
-            parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=asyncio.get_running_loop()
+            parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=loop
         )
         try:
             async with asyncio.timeout(patience_s):

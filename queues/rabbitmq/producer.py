@@ -78,15 +78,17 @@ class RabbitmqProducer(Producer):
         try:
             partitions = await self._catalog.partitions(stream)
         except Exception as error:  # whatever it is: who waits for it would wait for ever, and so would all that follow
-            refusal = error if isinstance(error, QueueError) else QueueUnavailable(repr(error))
-            for _, _, delivery in self._waiting.pop(stream):
-                settle(delivery, anew(refusal))
+            self._refuse(stream, error if isinstance(error, QueueError) else QueueUnavailable(repr(error)))
             return
         for record, payload, delivery in self._waiting.pop(stream):
             try:
                 self._add(stream, partitions, record, payload, delivery)
             except QueueError as error:
                 settle(delivery, error)
+
+    def _refuse(self, stream: str, error: QueueError) -> None:
+        for _, _, delivery in self._waiting.pop(stream):
+            settle(delivery, anew(error))
 
     async def check(self) -> None:
         """As in the contract: the node confirms a message that goes nowhere."""
@@ -95,10 +97,20 @@ class RabbitmqProducer(Producer):
     async def close(self) -> None:
         """As in the contract; cancelled, it gives up what the broker has not decided yet."""
         self._is_closed = True
-        if self._tasks:
-            await asyncio.wait(self._tasks)
         try:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
             # What was written is told when it has come through.
             await self._writer.close()
         finally:
-            await self._sequencing.close()
+            await self._end()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for stream in list(self._waiting):
+            self._refuse(stream, QueueUnavailable("this producer was closed before the partitions were found"))
+        await self._writer.end()
+        await self._sequencing.close()

@@ -229,13 +229,17 @@ class Writer:
                 self._told.clear()
                 await self._told.wait()
         finally:
-            self._is_over = True
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
-            for lane in self._lanes.values():
-                lane.fail(QueueUnavailable(f"this part of {self.address.name} was closed before it had an answer"))
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(QueueError):
-                    await connection.close()
+            await self.end()
+
+    async def end(self) -> None:
+        """Let go, and give up what is unknown yet. Idempotent."""
+        self._is_closed = self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for lane in self._lanes.values():
+            lane.fail(QueueUnavailable(f"this part of {self.address.name} was closed before it had an answer"))
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(QueueError):
+                await connection.close()

@@ -84,11 +84,11 @@ def folder_of(site: Site) -> Path:
     return Path(site.settings["data_dir"]) / "spool"
 
 
-def kill_all(site: Site) -> None:
-    """Every process of the ingest at once, the master first: it must not start others."""
+def kill_all(site: Site, workers: bool = True) -> None:
+    """Every process of the ingest at once, the master first: it must not start others. Or it alone dies."""
     serving = site.workers()
     site.running["ingest"].send_signal(signal.SIGKILL)
-    for pid in serving:
+    for pid in serving if workers else ():
         os.kill(pid, signal.SIGKILL)
     site.running["ingest"].wait()
     site.wait("the end of all", lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))

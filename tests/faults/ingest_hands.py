@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from contextlib import suppress
 
 from tests.e2e.sending import TOKEN
 from tests.e2e.site import Site
@@ -40,7 +41,15 @@ class IngestFaults:
     def __init__(self, chance: Chance, stand: Stand, failing: Failing) -> None:
         self._chance, self._stand, self._failing = chance, stand, failing
         #: One hand's: ends of processes.
-        self.ends = (self.kill_worker, self.die_in_commit, self.restart, self.kill_all, self.reload)
+        self.ends = (
+            self.kill_worker,
+            self.die_in_commit,
+            self.restart,
+            self.kill_all,
+            self.kill_master,
+            self.reload,
+            self.hang_up_all,
+        )
 
     async def kill_worker(self) -> None:
         """A process of the ingest dies, whichever it is."""
@@ -62,10 +71,26 @@ class IngestFaults:
         await asyncio.to_thread(kill_all, self._stand.site)
         await self._start()
 
+    async def kill_master(self) -> None:
+        """The master dies: its workers finish what they have, and another ingest is started."""
+        await asyncio.to_thread(kill_all, self._stand.site, workers=False)
+        await self._start()
+
     async def reload(self) -> None:
         """SIGHUP: other processes take the places of those that serve, and these finish what they have."""
+        await self._hang_up()
+
+    async def hang_up_all(self) -> None:
+        """The same, heard by every process."""
+        await self._hang_up(*self._stand.site.workers())
+
+    async def _hang_up(self, *hearing: int) -> None:
         site = self._stand.site
         old = {*site.workers()}
+        for pid in hearing:
+            # One may have died just now.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
         site.running["ingest"].send_signal(signal.SIGHUP)
         await asyncio.to_thread(site.wait, "new workers", lambda: not old & {*site.workers()})
 

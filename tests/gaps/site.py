@@ -63,7 +63,7 @@ class Site:
         return sorted((one.portal, one.fields["data[FROM]"], one.fields["data[COUNT]"]) for one in events)
 
     async def close(self) -> None:
-        self.gaps.close()
+        await self.gaps.close()
         await self.outlet.close()
 
     def count(self, name: str) -> float:

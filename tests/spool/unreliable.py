@@ -136,6 +136,18 @@ class UnreliableProducer:
         if self.broker.mode not in ("up", "refuses"):
             raise QueueUnavailable(f"the broker is {self.broker.mode}")
 
+    async def finish(self, taken: int) -> None:
+        """`close` as in the contract; cancelled, it says that nothing of what is left is kept, and so much of it is."""
+        self.is_closed = True
+        try:
+            while self.pending:
+                await asyncio.sleep(0)
+        finally:
+            for sent in self.pending[:taken]:
+                self.broker.take(sent)
+            for sent in list(self.pending):
+                self._tell(sent, QueueUnavailable("it was closed before it had an answer"))
+
     async def close(self) -> None:
         """What is under way is given up."""
         for sent in list(self.pending):

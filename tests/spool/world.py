@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +59,13 @@ class Worker:
             await self.drain.begin()
         await self.drain.step()
         return True
+
+    async def begin_step(self, turns: int) -> None:
+        """Be in the midst of a step, after so many turns of the loop, if it is our turn to drain."""
+        if self.spool.folder.draining.is_held and self.has_begun:
+            self.drain._running = asyncio.ensure_future(self.drain.step())
+            for _ in range(turns):
+                await asyncio.sleep(0)
 
     async def settled(self) -> None:
         """Return when everything that was put is durable, and told."""
@@ -144,6 +151,30 @@ class World:
         worker.spool.folder.draining.release()
         if writes:
             worker.spool.counts.add(writes, 200)
+        await worker.spool.close()
+        for call in self.calls:
+            if call.worker is worker:
+                call.kept.cancel()
+
+    async def stop(self, worker: Worker, meanwhile: Sequence[Callable[[], Awaitable[object]]], taken: int) -> None:
+        """The process is told to end, perhaps in the midst of a step: as `Outlet.close` does it.
+
+        What the queue has not decided when all this has happened is given up, and so much of that is taken in the end.
+        """
+        self.workers.remove(worker)
+        worker.drain.stop()
+        worker.passage.close()
+        closing = asyncio.ensure_future(worker.producer.finish(taken))
+        for happen in meanwhile:
+            await worker.settled()
+            await happen()
+        await worker.settled()
+        if not closing.done():
+            self.shaken |= {int(sent.record.value) for sent in worker.producer.pending}
+            worker.passage.give_up()
+            closing.cancel()
+        await asyncio.wait([closing])
+        await worker.drain.close()
         await worker.spool.close()
         for call in self.calls:
             if call.worker is worker:

@@ -41,6 +41,21 @@ worker.PortalWorker.init_process = begin_late
 server.serve(IngestSettings(**json.loads(sys.argv[1])))
 """
 
+_FAILS_WHEN_ITS_STOP_HAS_COME = """
+import json, os, signal, sys
+from forebay.ingest import server, worker
+from forebay.ingest.settings import IngestSettings
+
+def fail(self):
+    signal.signal(int(sys.argv[2]), lambda *_: None)
+    os.kill(os.getppid(), int(sys.argv[2]))
+    signal.pause()
+    raise MemoryError
+
+worker.PortalWorker.init_process = fail
+server.serve(IngestSettings(**json.loads(sys.argv[1])))
+"""
+
 _LONG_S = 60
 
 
@@ -77,4 +92,12 @@ def test_a_worker_that_is_stopped_when_it_was_just_forked_takes_no_calls_any_mor
 
     assert status == 0, said
     assert "Booting worker" in said and "ASGI server listening" not in said
+    assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_a_stop_ends_well_also_where_the_first_worker_fails_at_its_start_meanwhile(tmp_path: Path) -> None:
+    status, said = _run(tmp_path, _FAILS_WHEN_ITS_STOP_HAS_COME, "15")
+
+    assert status == 0, said
+    assert "Traceback" not in said.partition("exited with code")[2]
     assert os.listdir(tmp_path / "tmp") == []

@@ -126,6 +126,29 @@ class SpoolMachine(RuleBasedStateMachine):
     def a_process_dies(self, which: int, taken: int, writes: str) -> None:
         self.run(self.world.crash(self.worker(which), taken, writes=writes))
 
+    @precondition(lambda self: self.world.workers)
+    @rule(
+        which=st.integers(0, 2),
+        turns=st.integers(0, 12),
+        meanwhile=st.lists(st.one_of(DECISION, st.sampled_from(PORTALS)), max_size=4),
+        taken=st.integers(0, 5),
+    )
+    def a_process_stops(self, which: int, turns: int, meanwhile: list[tuple[int, bool] | str], taken: int) -> None:
+        """Calls that are on their way come, and the queue decides, while what is sent is waited for."""
+        worker = self.worker(which)
+
+        async def happen(what: tuple[int, bool] | str) -> None:
+            if isinstance(what, str):
+                await self.world.send(what, worker)
+            else:
+                decide(worker, *what)
+
+        async def stopped() -> None:
+            await worker.begin_step(turns)
+            await self.world.stop(worker, [partial(happen, what) for what in meanwhile], taken)
+
+        self.run(stopped())
+
     @precondition(lambda self: len(self.world.workers) < 3)
     @rule()
     def a_process_starts(self) -> None:

@@ -59,13 +59,15 @@ there_is_room = getattr(module, name)
 
 def maybe():
     if scarce.exists():
+        with scarce.open("a") as tried:
+            tried.write("x")
         if error is None:
             os.abort()
         raise error
     return there_is_room()
 
 setattr(module, name, maybe)
-serve(IngestSettings(**settings))
+serve(IngestSettings(**settings), reread=lambda: IngestSettings(**settings | {{"ack_deadline_ms": 300}}))
 """
 
 _FAILING = {
@@ -77,6 +79,9 @@ _FAILING = {
 _EVENT = b"event=ONCRMDEALADD&data[FIELDS][ID]=1&auth[domain]=a.bitrix24.ru"
 
 _WAIT_S = 20.0
+
+#: In several rounds of those that are missing.
+_OFTEN = 8
 
 
 def test_a_worker_that_takes_anothers_place_makes_and_imports_nothing_up_to_its_first_answer(start: Start) -> None:
@@ -144,11 +149,35 @@ def test_a_worker_that_can_not_be_started_ends_none_that_serves_and_is_started_l
     assert served.stop() == 0
 
 
+@pytest.mark.parametrize("failing", _FAILING.values(), ids=_FAILING)
+def test_new_settings_wait_for_workers_that_can_be_started_and_the_old_ones_serve_until_then(
+    start: Start, failing: str
+) -> None:
+    served = start(auth="none", ingest_processes=2, script=_SCARCE.format(failing=failing))
+    _wait(lambda: _begun(served) == 2, served)
+    old = {*served.workers()}
+    scarce = Path(served.settings["data_dir"]) / "scarce"
+    scarce.touch()
+
+    served.process.send_signal(signal.SIGHUP)
+
+    _wait(lambda: len(scarce.read_text()) >= _OFTEN, served)
+    assert served.call("/bitrix24", _EVENT)[0] == 200
+    assert old <= {*served.workers()}
+    scarce.unlink()
+    _wait(lambda: len(served.workers()) == 2 and not old & {*served.workers()}, served)
+    assert served.call("/bitrix24", _EVENT)[0] == 200
+    assert served.stop() == 0
+
+
 def test_where_no_worker_has_served_yet_one_that_fails_at_its_start_ends_everything(start: Start) -> None:
     always = _SCARCE.format(failing=_FAILING["no-memory"]).replace("if scarce.exists()", "if True")
 
-    with pytest.raises(AssertionError, match="Worker failed to boot"):
-        start(auth="none", script=always)
+    with pytest.raises(AssertionError, match="Worker failed to boot") as told:
+        start(auth="none", ingest_processes=4, script=always)
+
+    # Those that fail behind the first one end it no other way.
+    assert "During handling" not in str(told.value)
 
 
 def _begun(served: Served) -> int:

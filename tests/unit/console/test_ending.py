@@ -12,7 +12,7 @@ import pytest
 
 from forebay.console.orders.replaying import carry_out
 from forebay.console.planning import Plan, Planned
-from forebay.console.running import run
+from forebay.console.running import heard, run
 from forebay.queues.contract import Delivery, Inspector, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -26,7 +26,7 @@ LONG_S = 20
 #: A command that has ended but for what it has left behind, which is waited for.
 LINGERING = """
 import asyncio, os, signal
-from forebay.console.running import run
+from forebay.console.running import heard, run
 
 async def linger():
     try:
@@ -131,6 +131,28 @@ def test_what_ctrl_c_or_sigterm_ends_ends_as_given_up(number: int) -> None:
         run(work())
 
     assert ended == [number]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ctrl_c_or_sigterm_was_only_heard_in_ends_by_it_afterwards(number: int) -> None:
+    told: list[str] = []
+
+    async def work() -> None:
+        asked = asyncio.Event()
+        with heard(asked.set):
+            os.kill(os.getpid(), number)
+            await asked.wait()
+        told.append("heard")
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            told.append("ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work())
+
+    assert told == ["heard", "ended"]
 
 
 def test_sigterm_ends_a_command_that_only_waits_for_what_it_has_left_behind() -> None:

@@ -101,8 +101,13 @@ async def test_the_check_waits_for_what_is_on_its_way_and_gives_up_when_nothing_
         if on_its_way:
             await queue.producer().send(TOPIC, on_its_way.pop(0))
 
-    await check(audit, queue.inspector(), TOPIC, {}, patience_s=2.0, clock=lambda: passed[0], sleep=sleep)
+    told: list[int] = []
 
+    await check(
+        audit, queue.inspector(), TOPIC, {}, told=told.append, patience_s=2, clock=lambda: passed[0], sleep=sleep
+    )
+
+    assert told == [1, 2]
     assert audit.seen == {"id-1", "id-2"}
     assert audit.lost == 1
     assert 2.0 < passed[0] < 4.0

@@ -13,10 +13,12 @@ from falcon.testing import ASGIConductor, Result
 from forebay.ingest.app import create_app
 from forebay.ingest.health import Health
 from forebay.ingest.metrics import IngestMetrics
+from forebay.ingest.outlet import Outlet
 from forebay.ingest.portals.verifier import Verifier
 from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from forebay.queues.portals.memory import FactLog
 from forebay.queues.tracing.contract import Tracer
@@ -95,6 +97,15 @@ async def until_open(health: Health) -> None:
     """Let the loop turn until the streams are made."""
     while await health.queue_state() != "ok":
         await asyncio.sleep(0.001)
+
+
+async def until_it_takes(outlet: Outlet) -> None:
+    """Let the loop turn until the outlet says that the queue takes events."""
+    while True:
+        try:
+            return await outlet.check()
+        except QueueUnavailable:
+            await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)

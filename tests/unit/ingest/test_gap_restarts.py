@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from forebay.ingest.gaps.book import FOLDER, own_book
 from forebay.ingest.locks import is_free
-from forebay.queues.contract import Delivery, Record
+from forebay.queues.contract import Delivery, Position, Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryProducer, MemoryQueue
+from forebay.queues.telling import settle
 from tests.gaps.site import Site
 
 from .conftest import running
@@ -198,7 +199,7 @@ class HangsUntilTheEnd(MemoryQueue):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: list[Delivery] = []
-        self.asked = asyncio.Event()
+        self.asked, self.is_closed = asyncio.Event(), False
 
     def producer(self) -> MemoryProducer:
         """One that hangs."""
@@ -214,13 +215,16 @@ class HangingProducer(MemoryProducer):
 
     def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
         """As in the contract, without an end."""
+        if self._hangs.is_closed:
+            raise QueueUnavailable("closed")
         self._hangs.waiting.append(delivery)
         self._hangs.asked.set()
 
     async def close(self) -> None:
         """As in the contract."""
+        self._hangs.is_closed = True
         for delivery in self._hangs.waiting:
-            delivery.set_exception(QueueUnavailable("it hangs"))
+            settle(delivery, QueueUnavailable("it hangs"))
 
 
 async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path: Path) -> None:
@@ -234,6 +238,45 @@ async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path:
     assert book
     assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 1)]
     book.close()
+
+
+async def left(folder: Path, portal: str) -> None:
+    """The portal's gap of one call, in a book."""
+    gone = await Site(folder).open()
+    gone.queue.down = True
+    gone.refuse(portal)
+    await gone.close()
+
+
+async def test_a_call_that_waits_for_a_marker_as_the_process_ends_is_answered_and_told_by_the_next(
+    tmp_path: Path,
+) -> None:
+    await left(tmp_path / FOLDER, "a.bitrix24.ru")
+    queue = HangsUntilTheEnd()
+    async with running(queue, data_dir=tmp_path) as ingest:
+        calling = asyncio.create_task(ingest.post())
+        await queue.asked.wait()
+
+    assert (await calling).status_code == 503
+    book = own_book(tmp_path / FOLDER)
+    assert book
+    assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 2)]
+    book.close()
+
+
+async def test_a_marker_that_the_queue_takes_at_the_end_of_the_process_is_not_told_again(tmp_path: Path) -> None:
+    await left(tmp_path, "a.ru")
+    queue = HangsUntilTheEnd()
+    site = await Site(tmp_path, queue).open()
+    await site.sleeps.pass_()
+    await queue.asked.wait()
+
+    site.gaps.stop()
+    settle(queue.waiting.pop(), Position(partition=0, offset=0))
+    await site.outlet.close()
+    await site.gaps.close()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["gaps-0.lock"]
 
 
 async def test_what_a_process_leaves_that_ends_beside_another_is_told_by_that_one(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from structlog.testing import capture_logs
 from forebay.ingest.outlet import Outlet
 from forebay.ingest.spool.errors import SpoolUnavailable
 from forebay.ingest.spool.passage import BACKLOG_LOOK_S
-from forebay.ingest.spool.spool import Done, Spool
+from forebay.ingest.spool.spool import Spool
 from forebay.ingest.spool.store import Store
-from forebay.queues.contract import Delivery, Position, Producer, Record
+from forebay.queues.contract import Record
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryQueue
 from tests.spool.stores import LARGE, Stores, numbers, put
+
+from .conftest import until_it_takes
 
 RECORD = Record(key="a.ru", value=b"1", timestamp_ms=1)
 
@@ -28,15 +30,6 @@ NAMES = ["foreseen", "unforeseen"]
 async def at_once(seconds: float) -> None:
     """Wait for nobody."""
     await asyncio.sleep(0)
-
-
-async def until_it_takes(outlet: Outlet) -> None:
-    """Let the loop turn until the outlet says that the queue takes events."""
-    while True:
-        try:
-            return await outlet.check()
-        except QueueUnavailable:
-            await asyncio.sleep(0)
 
 
 class SlowToMake(MemoryQueue):
@@ -186,63 +179,40 @@ async def test_an_event_whose_portal_does_not_come_out_of_the_spool_in_time_goes
     await outlet.close()
 
 
-class Hangs(MemoryQueue):
-    """Takes what it is given, and says nothing of it; its producer gives up when nobody waits any more."""
+class Large(Spool):
+    """Its opening takes as long as the test says."""
 
-    def producer(self) -> Producer:
-        """As in the contract."""
-        return HangingProducer()
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, LARGE)
+        self.is_counted = asyncio.Event()
 
-
-class HangingProducer:
-    """The one of a queue that hangs."""
-
-    def __init__(self) -> None:
-        self.under_way: list[Delivery] = []
-
-    async def send(self, stream: str, record: Record) -> Position:
-        """As in the contract."""
-        delivered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        self.submit(stream, record, delivered)
-        return await delivered
-
-    def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
-        """As in the contract."""
-        self.under_way.append(delivery)
-
-    async def check(self) -> None:
-        """As in the contract."""
-
-    async def close(self) -> None:
-        """As in the contract: cancelled, it gives up what it has under way."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for delivery in self.under_way:
-                delivery.set_exception(QueueUnavailable("closed before it had an answer"))
+    async def open(self) -> None:
+        """As the spool's, at last."""
+        await self.is_counted.wait()
+        await super().open()
 
 
-class Full(Spool):
-    """Takes nothing, and says so at once."""
-
-    def put(self, stream: str, record: Record, done: Done, *, undecided: bool = False) -> None:
-        """As the spool's where it is full."""
-        done(SpoolUnavailable("no room"))
-
-
-async def test_what_a_stop_gives_up_is_not_told_as_failed_when_the_spool_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_start_does_not_wait_for_ever_for_a_spool_that_is_large_and_no_event_passes_what_is_in_it(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forebay.ingest.outlet._FLUSH_S", 0.01)
-    outlet = Outlet(Hangs(), topic="events", partitions=1, spool=Full(tmp_path, LARGE), deadline_s=0.01)
-    await outlet.open()
-    await until_it_takes(outlet)
+    monkeypatch.setattr("forebay.ingest.outlet._PATIENCE_S", 0.01)
+    other, queue, spool = stores.open(), MemoryQueue(), Large(tmp_path)
+    outlet = Outlet(queue, topic="events", partitions=1, spool=spool)
 
-    sending = asyncio.ensure_future(outlet.send("events", RECORD))
+    async with asyncio.timeout(10):
+        sending = await while_backlogged(outlet, other)
+        await until_it_takes(outlet)
+        of_another = await outlet.send("events", replace(RECORD, key="b.ru"))
+        waited = not sending.done()
+        spool.is_counted.set()
+        await sending
+        while other.counts.records:
+            await asyncio.sleep(0.001)
+
+    assert (of_another, waited) == (False, True)
+    assert [(record.key, record.value) for log in queue.logs["events"] for record in log] == [
+        ("b.ru", RECORD.value),
+        ("a.ru", b"1"),
+        ("a.ru", RECORD.value),
+    ]
     await outlet.close()
-    # Whatever it is told, it is told by now.
-    await asyncio.sleep(0)
-
-    # The queue may have it yet, and whoever is told that nothing was kept sends it again.
-    assert not sending.done()
-    sending.cancel()
