@@ -74,10 +74,11 @@ class Intake:
     async def run(self) -> None:
         """Join, then read."""
         await self._until_reachable(self._join)
-        self._health.ok("group")
         while True:
             await self._held.room()
             await self._until_reachable(self._read)
+            # Not before: a queue may learn only then that the group has no place for us.
+            self._health.ok("group")
             # A queue whose records are at hand never waits, and the loop has more to do than to read.
             await asyncio.sleep(0)
 

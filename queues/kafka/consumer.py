@@ -14,7 +14,7 @@ from .clients import Clients
 from .commands import Commands
 from .commits import Regrouping, Request
 from .inbox import Inbox
-from .member import Member
+from .member import JOINING_S, Member
 from .notes import Notes
 from .ownership import Ownership
 from .protocol import agreed_protocol
@@ -26,6 +26,9 @@ _TOPIC_S = 1.0
 #: So long may a commit wait for the end of a rebalance, asking so often.
 _REGROUPING_S = 5.0
 _AGAIN_S = 0.05
+
+#: Between two looks whether the group has let us in.
+_LOOK_S = 0.02
 
 
 class KafkaConsumer:
@@ -68,11 +71,21 @@ class KafkaConsumer:
         )
         member.start()
         self._member = member
+        await self._joined(member)
+
+    async def _joined(self, member: Member) -> None:
+        """Return when the group has let us in. Where it does not, `fetch` says why, now or when it has taken long."""
+        until = time.monotonic() + JOINING_S
+        while member.is_absent and not self._inbox.has_complaint and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_S)
 
     async def fetch(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """As in the contract; empty at once after `close`."""
-        self._started()
-        return await self._inbox.take(max_records, timeout_s)
+        member = self._started()
+        found = await self._inbox.take(max_records, timeout_s)
+        if not found and not self._inbox.is_closed:
+            member.check()
+        return found
 
     async def commit(self, commits: Mapping[int, Commit]) -> None:
         """As in the contract. A note that is too long is `Unsupported`, and nothing is stored."""

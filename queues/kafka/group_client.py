@@ -70,7 +70,7 @@ class GroupClient:
         on_complaint: Callable[[Rebalances, KafkaError], None],
         clock: Callable[[], float],
     ) -> None:
-        self._stream, self._group, self._loop = stream, group, loop
+        self._stream, self._group, self._protocol, self._loop = stream, group, protocol, loop
         self._inbox, self._commands, self._clock = inbox, commands, clock
         self._wall_clock, self._is_set_back, self._has_ended = WallClock(), False, False
         self._statistics, self._commits, self._pauses = Statistics(), Commits(stream, notes), Pauses()
@@ -81,7 +81,6 @@ class GroupClient:
             pauses=self._pauses,
             waking=self._waking,
             ownership=ownership,
-            inbox=inbox,
             notes=notes,
             loop=loop,
             max_wait_s=clients.max_poll_s,
@@ -108,6 +107,15 @@ class GroupClient:
         if self._is_set_back:
             return KafkaError(KafkaError._FAIL, "the clock was set back, and the client may wait as much longer")
         return self._statistics.stranding or self.rebalances.stranding or self.faults.stranding
+
+    @property
+    def is_in_group(self) -> bool:
+        """Whether it has partitions, or the group has let it in as far as can be told.
+
+        By KIP-848 who has none looks like one whose beats nobody answers: with a coordinator, it is taken for a member.
+        """
+        told = self._statistics
+        return bool(self.rebalances.ours) or (told.has_joined if self._protocol == "classic" else told.has_coordinator)
 
     def read(self) -> None:
         """Read on; while there is no room in the inbox, wait for it."""

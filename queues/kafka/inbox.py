@@ -31,7 +31,9 @@ class Inbox:
         self._announced_bytes = self._taken_bytes = 0
         self._news = asyncio.Event()
         self._complaint: QueueError | None = None
-        self._is_final = self._is_closed = self._was_full = False
+        self._is_final = self._was_full = False
+        #: There is nothing to be taken any more.
+        self.is_closed = False
 
     @property
     def is_full(self) -> bool:
@@ -39,6 +41,11 @@ class Inbox:
         waiting = self._announced_bytes - self._taken_bytes
         self._was_full = waiting > (_LOW_BYTES if self._was_full else _HIGH_BYTES)
         return self._was_full
+
+    @property
+    def has_complaint(self) -> bool:
+        """Whether `take` has something to raise."""
+        return self._complaint is not None
 
     def announce(self, batches: Batches) -> None:
         """Count records that are on their way to `put`; called in the member's thread."""
@@ -63,14 +70,14 @@ class Inbox:
 
     def close(self) -> None:
         """End the waiting: from now on there is nothing."""
-        self._is_closed = True
+        self.is_closed = True
         self._news.set()
 
     async def take(self, max_records: int, timeout_s: float) -> list[StoredRecord]:
         """The next records; empty when none came within the time. Raises what was complained of."""
-        if not self._lines and not self._complaint and not self._is_closed:
+        if not self._lines and not self._complaint and not self.is_closed:
             await self._wait(timeout_s)
-        if self._is_closed:
+        if self.is_closed:
             return []
         # What is final is told at once: behind the records of a backlog nobody would hear of it for hours.
         found = [] if self._is_final else self._pop(max_records)

@@ -42,6 +42,9 @@ _SHUT_OUT = (
 #: Brokers that don't know of `session_s` keep the place of a member for so long.
 _BROKERS_SESSION_S = 45.0
 
+#: So long may it take until the group has let us in: by the classic protocol it waits for all its members.
+JOINING_S = 10.0
+
 #: Between two attempts to make a client that follows another.
 _AGAIN_S = 1.0
 
@@ -74,6 +77,9 @@ class Member:
         self._too_new = ""
         #: Until then a member of our name that died without a goodbye may still have its place.
         self._is_late_at: float | None = None
+        #: Since when we are not in the group, and why a client did not get on there before another followed.
+        self._absent_since: float | None = clock()
+        self._hindrance = ""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._protocol = protocol
         self._client = self._joining()
@@ -81,6 +87,21 @@ class Member:
     def start(self) -> None:
         """Begin to poll, and so join the group."""
         Thread(target=self._run, name=f"forebay-{self._group}", daemon=True).start()
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the group has not let us in yet, or not again."""
+        return self._absent_since is not None
+
+    def check(self) -> None:
+        """Raise `QueueUnavailable` for who gets nothing, and would wait for ever and be taken for well; on the loop."""
+        since = self._absent_since
+        if why := self._client.rebalances.hindrance or self._hindrance:
+            raise QueueUnavailable(why)
+        if since is not None and self._clock() - since >= JOINING_S:
+            last = self._client.faults.last
+            why = sentence(last) if last else "no broker coordinates it just now, or its members have not all joined"
+            raise QueueUnavailable(f"group {self._group} has not let us in. {why}; look at `forebay doctor`")
 
     def commit(self, request: Request) -> None:
         """Have it committed; called on the loop."""
@@ -148,6 +169,7 @@ class Member:
 
     def _turn(self) -> None:
         self._commands.obey()
+        self._look_around()
         if self._too_new:
             self._fall_back()
         elif self._is_early:
@@ -156,6 +178,12 @@ class Member:
             self._start_over(why)
         else:
             self._client.read()
+
+    def _look_around(self) -> None:
+        if self._client.is_in_group:
+            self._absent_since, self._hindrance = None, ""
+        elif self._absent_since is None:
+            self._absent_since = self._clock()
 
     def _commit(self, request: Request) -> None:
         if self._has_left:
@@ -225,6 +253,7 @@ class Member:
 
     def _start_over(self, why: KafkaError) -> None:
         log.error("the client of a consumer can't go on; another one follows", group=self._group, error=why.str())
+        self._hindrance = self._client.rebalances.hindrance
         self._let_go()
         self._is_late_at = None
         self._join_again()

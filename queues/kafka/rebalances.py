@@ -5,19 +5,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from itertools import count
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from forebay.queues.contract import Commit
-from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.logger import get_logger
 
 from .assignments import Assignment
 from .commands import Commands
 from .commits import Commits, Request
 from .faults import cause, reason
-from .inbox import Inbox
 from .leader_epochs import LeaderEpochs
 from .notes import Notes
 from .ownership import Holding, Ownership
@@ -27,9 +24,10 @@ from .waking import Waking
 
 log = get_logger(__name__)
 
-#: Between two attempts to learn where to begin, and how many fail in silence: a new topic's leaders are soon there.
+#: Between two attempts to learn where to begin, and how long they fail in silence: where the topic is new, its leaders
+#: are there soon.
 _RETRY_S = 0.1
-_QUIET_TRIES = 20
+_QUIET_S = 2.0
 
 #: A client to which nobody says for so long where to begin may be one that can't go on.
 _STRANDED_S = 30.0
@@ -49,13 +47,12 @@ class Rebalances:
         pauses: Pauses,
         waking: Waking,
         ownership: Ownership,
-        inbox: Inbox,
         notes: Notes,
         loop: asyncio.AbstractEventLoop,
         max_wait_s: float,
         numbers: Iterator[int],
     ) -> None:
-        self._commands, self._commits, self._ownership, self._inbox = commands, commits, ownership, inbox
+        self._commands, self._commits, self._ownership = commands, commits, ownership
         self._pauses, self._waking, self._loop, self._max_wait_s = pauses, waking, loop, max_wait_s
         self._notes = notes
         self.ours: dict[int, Assignment] = {}
@@ -65,6 +62,8 @@ class Rebalances:
         self.has_left = False
         #: Why the client seems to be one that can't go on: in here nobody hears its statistics (see `Statistics`).
         self.stranding: KafkaError | None = None
+        #: Why it is not known where to begin, and nothing is read meanwhile; empty while all is well.
+        self.hindrance = ""
         # Everything is on its way back, since we leave.
         self._leaving: Future[None] | None = None
         #: Of epochs: none is used twice, by whatever client.
@@ -116,24 +115,26 @@ class Rebalances:
     def _starts_of(self, client: Consumer, partitions: list[TopicPartition]) -> dict[int, Start]:
         """Where the partitions begin; nothing when we are leaving, or another client should ask."""
         self.is_waiting = True
-        until = time.monotonic() + _STRANDED_S
+        began = time.monotonic()
         try:
-            for tries in count(1):
-                if self._commands.is_over or self.has_left or self.stranding is not None:
-                    break
+            while not (self._commands.is_over or self.has_left or self.stranding is not None):
                 try:
-                    return starts(client, partitions, self._notes)
+                    found = starts(client, partitions, self._notes)
                 except KafkaException as error:
-                    self.stranding = cause(error) if time.monotonic() > until else None
-                    self._complain(f"the group's offsets can't be read. {reason(error)}", tries)
+                    self._note_failure(error, time.monotonic() - began)
                     self._commands.obey(_RETRY_S)
+                else:
+                    self.hindrance = ""
+                    return found
             return {}
         finally:
             self.is_waiting = False
 
-    def _complain(self, text: str, tries: int) -> None:
-        if tries > _QUIET_TRIES or self.stranding is not None:
-            self._loop.call_soon_threadsafe(self._inbox.complain, QueueUnavailable(text))
+    def _note_failure(self, error: KafkaException, after_s: float) -> None:
+        if after_s > _QUIET_S:
+            self.hindrance = f"the group's offsets can't be read. {reason(error)}"
+        if after_s > _STRANDED_S:
+            self.stranding = cause(error)
 
     def on_revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """For `subscribe`: they stay ours until the user has finished with them."""
