@@ -17,7 +17,7 @@ from .stand import SHORT, Stand
 KEPT = {"a": ["x#1", "y#2", "z#4"], "b": ["u#1"]}
 GOOD = {"a": ["x#1", "y#2", "w#3", "z#4"], "b": ["u#1"]}
 
-_LINE = '{{"event": "{event}", "timestamp": "1970-01-01T00:00:0{at}+00:00"}}'
+_LINE = '{{"event": "{event}", "timestamp": "1970-01-01T00:00:0{at}+00:00"}}\n'
 
 
 def test_a_queue_with_everything_in_order_is_good() -> None:
@@ -107,7 +107,7 @@ class LateSite(Site):
 
     def parts(self) -> dict[str, str]:
         with (self.folder / "ingest.log").open("a", encoding="utf-8") as log:
-            log.writelines(f"{line}\n" for line in self.lines)
+            log.writelines(self.lines)
         return {"queue": "it did not acknowledge within 200 ms"}
 
 
