@@ -1,5 +1,7 @@
 """What tests of every kind may ask for."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -27,6 +29,10 @@ from tests.redis.fixtures import redis_url as redis_url
 #: A busy machine is no fault, of examples neither.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+#: What a script runs in its background begins deaf to Ctrl-C, and so would the processes of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

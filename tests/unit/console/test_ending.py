@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
@@ -64,14 +63,6 @@ class _WaitingProducer(MemoryProducer):
 
     async def close(self) -> None:
         await self._due.wait()
-
-
-@pytest.fixture(autouse=True)
-def hears_ctrl_c() -> Iterator[None]:
-    """Also where these tests run in the background of a script, whose processes begin deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
