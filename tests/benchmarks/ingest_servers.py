@@ -10,6 +10,7 @@ from typing import Any
 
 import falcon.asgi
 from falcon.asgi import Request, Response
+from gunicorn.workers.gasgi import ASGIWorker
 
 from forebay.ingest import server
 from forebay.ingest.settings import IngestSettings
@@ -67,13 +68,19 @@ class ServerOf(server.Server):
         return app
 
 
+class PlainWorker(ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own, with what our master wants to know of one."""
+
+    begun, serves, is_leaving = 0.0, True, False
+
+
 class PlainServerOf(ServerOf):
     """The same on gunicorn's own worker, with gunicorn's own log: what our server costs or saves."""
 
     def load_config(self) -> None:
         """Only these two are gunicorn's."""
         super().load_config()
-        self.cfg.set("worker_class", "asgi")
+        self.cfg.set("worker_class", PlainWorker)
         self.cfg.set("logger_class", "gunicorn.glogging.Logger")
 
 
