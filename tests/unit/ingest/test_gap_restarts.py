@@ -227,19 +227,6 @@ class HangingProducer(MemoryProducer):
             settle(delivery, QueueUnavailable("it hangs"))
 
 
-async def test_what_is_refused_as_the_process_ends_is_told_by_the_next(tmp_path: Path) -> None:
-    queue = HangsUntilTheEnd()
-    async with running(queue, data_dir=tmp_path) as ingest:
-        calling = asyncio.create_task(ingest.post())
-        await queue.asked.wait()
-
-    assert (await calling).status_code == 503
-    book = own_book(tmp_path / FOLDER)
-    assert book
-    assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 1)]
-    book.close()
-
-
 async def left(folder: Path, portal: str) -> None:
     """The portal's gap of one call, in a book."""
     gone = await Site(folder).open()
@@ -248,10 +235,12 @@ async def left(folder: Path, portal: str) -> None:
     await gone.close()
 
 
-async def test_a_call_that_waits_for_a_marker_as_the_process_ends_is_answered_and_told_by_the_next(
-    tmp_path: Path,
+@pytest.mark.parametrize("before", [0, 1], ids=["an-event", "a-marker-before-it"])
+async def test_what_waits_for_the_queue_as_the_process_ends_is_answered_and_told_by_the_next(
+    tmp_path: Path, before: int
 ) -> None:
-    await left(tmp_path / FOLDER, "a.bitrix24.ru")
+    if before:
+        await left(tmp_path / FOLDER, "a.bitrix24.ru")
     queue = HangsUntilTheEnd()
     async with running(queue, data_dir=tmp_path) as ingest:
         calling = asyncio.create_task(ingest.post())
@@ -260,7 +249,7 @@ async def test_a_call_that_waits_for_a_marker_as_the_process_ends_is_answered_an
     assert (await calling).status_code == 503
     book = own_book(tmp_path / FOLDER)
     assert book
-    assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", 2)]
+    assert [(gap.portal, gap.calls) for gap in book.gaps] == [("a.bitrix24.ru", before + 1)]
     book.close()
 
 
