@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from operator import attrgetter
 from typing import TypeAlias, assert_never
 
 from forebay.queues.contract import StoredRecord
@@ -21,8 +20,6 @@ from .quarantine import quarantined
 from .reports import tell_dead, tell_parked, tell_quarantined
 from .retry import Draw, Finish, GiveUp, Park, RetryLimits, Try, WaitThenAgain, backoff_s, decide
 from .settings import WorkerSettings
-
-_RECEIVED = attrgetter("timestamp_ms")
 
 #: For a try whose record is no longer the lane's: nobody waits for so long.
 DROPPED = 0.0
@@ -156,7 +153,7 @@ class Consequences:
         """They have left the lane."""
         lane.start_anew()
         self._held.remove_all(lane.partition.finish_all(records))
-        self._tally.finished_all(list(map(_RECEIVED, records)), self._now())
+        self._tally.finished_all([record.timestamp_ms for record in records], self._now())
 
     def _finished(self, lane: Lane, record: StoredRecord) -> None:
         """The same of one, in half the time."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
 
@@ -11,8 +10,6 @@ _LOW_MARK = 0.5
 
 #: What a record with our headers costs beside its value, its place in a lane included. tracemalloc says 0.9 to 1.4 KB.
 _OVERHEAD_BYTES = 1400
-
-_VALUE = attrgetter("value")
 
 
 class Held:
@@ -63,4 +60,4 @@ class Held:
 
 
 def _bytes(records: Sequence[StoredRecord]) -> int:
-    return sum(map(len, map(_VALUE, records)))
+    return sum([len(record.value) for record in records])

@@ -2,13 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable
-from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
 
 from .notes import Run
-
-_OFFSET, _TIME = attrgetter("offset"), attrgetter("timestamp_ms")
 
 
 class Watermark:
@@ -38,7 +35,7 @@ class Watermark:
         """Note that records came, as they stand in the log; gives those that need handling."""
         if self._inherited or records[0].offset < self._next:
             return [record for record in records if self.receive(record.offset, record.timestamp_ms)]
-        self._unfinished.update(zip(map(_OFFSET, records), map(_TIME, records), strict=True))
+        self._unfinished.update({record.offset: record.timestamp_ms for record in records})
         self._next = records[-1].offset + 1
         return records
 
@@ -49,8 +46,8 @@ class Watermark:
     def finish_all(self, records: Iterable[StoredRecord]) -> None:
         """Note that they are finished."""
         unfinished = self._unfinished
-        for offset in map(_OFFSET, records):
-            del unfinished[offset]
+        for record in records:
+            del unfinished[record.offset]
 
     def gap(self, start: int, end: int) -> None:
         """Note that no record stands in between. It counts once all before it came, and until one behind it does."""

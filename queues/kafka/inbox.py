@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
 
 from forebay.queues.contract import StoredRecord
 from forebay.queues.errors import QueueError
@@ -14,8 +13,6 @@ _LOW_BYTES = 8_000_000
 
 #: What a record costs beside its value.
 _RECORD_BYTES = 500
-
-_VALUE = attrgetter("value")
 
 #: Records by partition, in the order of each.
 Batches = Mapping[int, list[StoredRecord]]
@@ -127,4 +124,4 @@ def _from(line: deque[list[StoredRecord]], max_records: int) -> list[StoredRecor
 
 
 def _bytes(records: Sequence[StoredRecord]) -> int:
-    return sum(map(len, map(_VALUE, records))) + _RECORD_BYTES * len(records)
+    return sum([len(record.value) for record in records]) + _RECORD_BYTES * len(records)
