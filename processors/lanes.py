@@ -22,6 +22,11 @@ class Lanes:
         #: So many are going to look at the line without being woken.
         self._coming = 0
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether a lane waits for its turn."""
+        return bool(self._ready)
+
     def add(self, partition: Partition, records: Iterable[StoredRecord]) -> None:
         """Put each record behind those of its portal; a portal that had none gets to the end of the line."""
         lanes = partition.lanes

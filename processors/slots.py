@@ -76,7 +76,7 @@ class Slots:
                 if self._caution is not None and self._caution.is_needed:
                     wait_s = await self._carefully(self._caution, lane, task)
                 elif lane.partition.is_open:
-                    lane.is_at_work, turn = True, Turn(self._clock, task.cancelling)
+                    lane.is_at_work, turn = True, Turn(self._clock, task.cancelling, began)
                     # While nothing waits, nobody else runs who could ask who is at work in the partition.
                     if (rest := self._process(lane, turn)) is not None:
                         wait_s = await self._go_on(rest, lane, turn, task)
@@ -96,7 +96,7 @@ class Slots:
             # The wait may have been long: after a gap nothing is begun, and the next turn sees to all that.
             if not (self._presence.is_certain() and lane.partition.is_open):
                 return None
-            lane.is_at_work, turn = True, Turn(self._clock, task.cancelling, care)
+            lane.is_at_work, turn = True, Turn(self._clock, task.cancelling, self._iteration.number, care)
             rest = self._process(lane, turn)
             return None if rest is None else await self._go_on(rest, lane, turn, task)
         finally:
@@ -118,8 +118,10 @@ class Slots:
         try:
             while True:
                 wait_s = await rest
-                if wait_s is not None or not turn.goes_on() or not (lane.records and partition.is_open):
+                if wait_s is not None or not (lane.records and partition.is_open):
                     return wait_s
+                if not turn.goes_on() and not self._begins_again(turn):
+                    return None
                 if partition.holds(lane):
                     return None
                 if (following := self._process(lane, turn)) is None:
@@ -127,6 +129,18 @@ class Slots:
                 rest = following
         finally:
             partition.leave(task)
+
+    def _begins_again(self, turn: Turn) -> bool:
+        """Whether the lane has another turn at once: nobody waits for one, nor for the event loop."""
+        if turn.care is not None or self._is_closed or self._lanes.has_ready:
+            return False
+        # Of a turn that waited for nothing, and of all those in one iteration, the others must not wait for too long.
+        if turn.iteration == self._iteration.number or self._iteration.age_s() > _LONG_BREATH_S:
+            return False
+        if not self._presence.is_certain() or (self._caution is not None and self._caution.is_needed):
+            return False
+        turn.begin(self._iteration.number)
+        return True
 
     def _put_back(self, lane: Lane, wait_s: float | None) -> None:
         # Whose lane is empty may have been held with its last try: nothing is left to be taken back.

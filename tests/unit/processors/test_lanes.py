@@ -21,7 +21,7 @@ def record(portal: str, offset: int) -> StoredRecord:
 
 def serve_one(lanes: Lanes) -> list[StoredRecord]:
     """What a slot does with a lane when every handler succeeds at once."""
-    lane, turn, served = lanes._ready.popleft(), Turn(lambda: 0.0, lambda: 0), []
+    lane, turn, served = lanes._ready.popleft(), Turn(lambda: 0.0, int, 0), []
     while lane.records:
         served.append(lane.records.popleft())
         if not turn.goes_on():
@@ -66,7 +66,7 @@ def test_nobody_waits_for_more_than_one_turn_of_each_other_portal(others: int, f
 
 def test_a_turn_ends_by_time_too() -> None:
     times = iter([0.0, 0.01, 0.03])
-    turn = Turn(lambda: next(times), lambda: 0)
+    turn = Turn(lambda: next(times), int, 0)
 
     assert turn.goes_on()
     assert not turn.goes_on()

@@ -11,14 +11,14 @@ from tests.lives import Lives
 
 
 def test_a_turn_is_over_after_so_many_records() -> None:
-    turn = Turn(Clock(7.0), int)
+    turn = Turn(Clock(7.0), int, 0)
 
     assert [turn.goes_on() for _ in range(TURN_RECORDS)] == [True] * (TURN_RECORDS - 1) + [False]
 
 
 def test_a_turn_is_over_after_its_time() -> None:
     clock = Clock(7.0)
-    turn = Turn(clock, int)
+    turn = Turn(clock, int, 0)
 
     clock.now += TURN_S / 2
     in_time = turn.goes_on()
@@ -39,4 +39,4 @@ async def test_what_is_handled_with_care_has_a_turn_of_its_own(tmp_path: Path) -
     lives.life.close()
 
     assert caution.is_needed and care is not None
-    assert not Turn(Clock(7.0), int, care).goes_on()
+    assert not Turn(Clock(7.0), int, 0, care).goes_on()
