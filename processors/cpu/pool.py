@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from forebay.processors.cancelling import current_task, take_back
 from forebay.processors.errors import BadHandler, DeadlineExceeded, HandlerCancelled, NoProcess, ProcessDied
 from forebay.processors.handlers import Handler
 from forebay.schemas.logger import get_logger
@@ -61,6 +62,11 @@ class _Job:
     #: Nobody wants it any more.
     is_dropped: bool = False
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody knows how far it came."""
+        return isinstance(self.future.result()[1], HandlerCancelled)
+
     def end(self, ended: Ended) -> None:
         if not self.future.done():
             self.future.set_result(ended)
@@ -108,7 +114,11 @@ class Pool:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await self._drop(job)
-            raise
+            if job.is_cancelled:
+                raise
+            # It had come to its end all the same: made again it would do its work twice.
+            take_back(current_task())
+            return future.result()
 
     async def close(self) -> None:
         """As in `Processes`."""
@@ -138,6 +148,9 @@ class Pool:
 
     async def _drop(self, job: _Job) -> None:
         """Until it runs no more: begun elsewhere it would run twice."""
+        if job.future.done():
+            # Its process may be at another one by now.
+            return
         job.is_dropped = True
         if job in self._waiting:
             self._waiting.remove(job)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from forebay.processors.calls import Begun, at_once, ended
+from forebay.processors.cancelling import current_task, take_back
 from forebay.processors.handlers import Handler
 from forebay.processors.health import Health
 from forebay.processors.outcome import DUPLICATE, Done, Outcome, Unsure, faulty
@@ -55,7 +56,7 @@ class Once:
 
         What an operator `ordered` to be handled again is, whatever was before. The event counts as done only when that
         is marked, of the folded ones too: after a crash they may come again without it. While marks can't be read or
-        kept, it waits.
+        kept, it waits; who is cancelled then, as its partition is given back, has done it.
         """
         try:
             keys = [*folded, self.key(handler, event)]
@@ -71,7 +72,12 @@ class Once:
             await self._may_begin()
         outcome = await ended(begin(handler, event))
         if known and isinstance(outcome, Done):
-            await self._mark(known)
+            try:
+                await self._mark(known)
+            except asyncio.CancelledError:
+                # Called again it would do its work twice: the last commit of its partition may still tell that it did.
+                take_back(current_task())
+                _log.warning("what was handled is not written down: its partition goes", portal=event.portal)
         return outcome
 
     async def _seen(self, keys: Sequence[Key]) -> bool | None:

@@ -208,6 +208,49 @@ async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(pool: Poo
     assert await called(pool, order("note", file=tmp_path / "notes")) == (None, None)
 
 
+async def begun(pool: Pool, what: PortalEvent) -> tuple["asyncio.Task[tuple[object, BaseException | None]]", Any]:
+    """The call, and the pool's job for it, which a process has by now."""
+    running = asyncio.create_task(called(pool, what))
+    await asyncio.sleep(0)
+    job = pool._waiting[-1]
+    while job.process is None:
+        await asyncio.sleep(0)
+    return running, job
+
+
+async def test_a_call_that_had_ended_when_it_was_cancelled_is_not_to_be_made_again(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    running, job = await begun(pool, order("note", file=file))
+    # Its answer is there, and the loop has not read it yet.
+    select.select([job.process._writer.get_extra_info("socket")], [], [], 5)
+
+    running.cancel()
+
+    assert await running == (None, None)
+    assert running.cancelling() == 0
+    assert len(notes(file)) == 1
+
+
+async def test_a_call_that_is_cancelled_as_it_ends_takes_no_other_along(tmp_path: Path) -> None:
+    pool, file = Pool([HANDLER], processes=1, may_begin=at_once), tmp_path / "hangs"
+    # It is known to be short, so that two are given to the process at once.
+    await called(pool, order("note", file=tmp_path / "notes"))
+    first = asyncio.create_task(called(pool, order("note", file=tmp_path / "notes")))
+    other = asyncio.create_task(called(pool, order("hang", file=file), 0.5))
+    await asyncio.sleep(0)
+    job = pool._waiting[0]
+    while not job.future.done():
+        await asyncio.sleep(0)
+
+    first.cancel()
+    ended = await first
+    _, raised = await other
+    await pool.close()
+
+    assert ended == (None, None)
+    assert isinstance(raised, DeadlineExceeded)
+
+
 async def test_a_process_that_died_while_it_had_nothing_to_do_is_nobody_s_fault(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "notes"
     await called(pool, order("note", file=file))

@@ -206,6 +206,28 @@ async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(station
     assert handled == ["one"]
 
 
+async def test_what_is_done_but_not_marked_by_the_time_a_worker_stops_is_committed_and_not_called_again(
+    station: Any, handlers: Handlers
+) -> None:
+    marks, handled = Moody(), []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+
+    marks.down = {"mark"}
+    await send(station, "p")
+    first = station.start(marks=marks, drain_s=0)
+    await until(lambda: marks.asked >= 2)
+    await station.stop(first)
+    marks.down = set()
+    await send(station, "p", "two")
+    station.start(marks=marks)
+    await until(lambda: station.committed() == 2)
+
+    assert handled == ["one", "two"]
+
+
 async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
     station: Any, handlers: Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
