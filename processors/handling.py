@@ -70,7 +70,7 @@ class Handling:
                 return self._together.process(lane, record, event, handler, turn.care)
             else:
                 try:
-                    begun = self._try(handler, event, (record,), lane.attempts + 1)
+                    begun = self._try(handler, event, (record,), lane.attempts + 1, lane.partition)
                 except Exception as error:
                     # One record must not end the worker.
                     tell_fault(error, record)

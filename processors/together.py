@@ -178,7 +178,9 @@ class Together:
         try:
             # The list is the handler's own: it may do with it what it likes.
             given = list(call.events) if handler.options.batch else call.events[0]
-            outcome = await ended(self._tries.begin(handler, given, outlook.in_hand, lane.attempts, call.keys))
+            outcome = await ended(
+                self._tries.begin(handler, given, outlook.in_hand, lane.attempts, lane.partition, call.keys)
+            )
             return outcome, _done(outcome, len(call.events))
         except Exception as error:
             # As for a single event: a fault must not end the worker.

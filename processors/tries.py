@@ -12,6 +12,7 @@ from .error_texts import error_class
 from .handlers import Given, Handler
 from .outcome import Failed, Outcome, Rejected, Undecodable
 from .parking.restored import is_ordered
+from .partitions import Partition
 
 
 class Tries:
@@ -28,14 +29,15 @@ class Tries:
         given: Given,
         records: Sequence[StoredRecord],
         attempt: int,
+        partition: Partition,
         folded: Sequence[Key | None] = (),
     ) -> Begun:
         """One try at what these records are, as `Calls.begin`; `folded` as in `Once`."""
         if self._tracer is not None:
-            return self._told(self._tracer, handler, given, records, attempt, folded)
+            return self._told(self._tracer, handler, given, records, attempt, partition, folded)
         if handler.options.dedup is None:
             return self._calls.begin(handler, given)
-        return self._called(handler, given, records, folded)
+        return self._called(handler, given, records, partition, folded)
 
     async def _told(
         self,
@@ -44,6 +46,7 @@ class Tries:
         given: Given,
         records: Sequence[StoredRecord],
         attempt: int,
+        partition: Partition,
         folded: Sequence[Key | None],
     ) -> Outcome:
         """To its end, inside of its span: what the handler calls joins it."""
@@ -56,17 +59,29 @@ class Tries:
             replayed=is_ordered(records[-1]),
         )
         with tracer.tries(tried) as told:
-            outcome = await ended(self._called(handler, given, records, folded))
+            outcome = await ended(self._called(handler, given, records, partition, folded))
             told.ended(outcome.label, _error_of(outcome))
         return outcome
 
     def _called(
-        self, handler: Handler, given: Given, records: Sequence[StoredRecord], folded: Sequence[Key | None]
+        self,
+        handler: Handler,
+        given: Given,
+        records: Sequence[StoredRecord],
+        partition: Partition,
+        folded: Sequence[Key | None],
     ) -> Begun:
         # Dedup looks at one event at a time.
         if handler.options.dedup is None or self._once is None or isinstance(given, list):
             return self._calls.begin(handler, given)
-        return self._once.call(handler, given, self._calls.begin, ordered=is_ordered(records[-1]), folded=folded)
+        return self._once.call(
+            handler,
+            given,
+            self._calls.begin,
+            ordered=is_ordered(records[-1]),
+            folded=folded,
+            waits=lambda: not partition.is_cancelled,
+        )
 
 
 def _error_of(outcome: Outcome) -> str:

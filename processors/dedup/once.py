@@ -50,13 +50,21 @@ class Once:
         return key_of(handler, event, self._topic, self._group)
 
     async def call(
-        self, handler: Handler, event: PortalEvent, begin: Begin, *, ordered: bool, folded: Sequence[Key | None] = ()
+        self,
+        handler: Handler,
+        event: PortalEvent,
+        begin: Begin,
+        *,
+        ordered: bool,
+        folded: Sequence[Key | None] = (),
+        waits: Callable[[], bool] = lambda: True,
     ) -> Outcome:
         """One try, unless the event is marked, and all that were `folded` into it.
 
         What an operator `ordered` to be handled again is, whatever was before. The event counts as done only when that
         is marked, of the folded ones too: after a crash they may come again without it. While marks can't be read or
-        kept, it waits; who is cancelled then, as its partition is given back, has done it.
+        kept, it waits. But what was done when it is told to stop, which `waits` says, is done: called again it would do
+        its work twice, and the last commit of its partition may still tell that it did.
         """
         try:
             keys = [*folded, self.key(handler, event)]
@@ -73,11 +81,9 @@ class Once:
         outcome = await ended(begin(handler, event))
         if known and isinstance(outcome, Done):
             try:
-                await self._mark(known)
+                await self._mark(known, waits)
             except asyncio.CancelledError:
-                # Called again it would do its work twice: the last commit of its partition may still tell that it did.
                 take_back(current_task())
-                _log.warning("what was handled is not written down: its partition goes", portal=event.portal)
         return outcome
 
     async def _seen(self, keys: Sequence[Key]) -> bool | None:
@@ -90,13 +96,15 @@ class Once:
         self._is_well()
         return seen
 
-    async def _mark(self, keys: Sequence[Key]) -> None:
+    async def _mark(self, keys: Sequence[Key], waits: Callable[[], bool]) -> None:
         # The handler has done its work: it is not to be called again because we could not write that down.
         while True:
             try:
                 await self._marks.mark(*keys)
             except QueueError as error:
                 self._tell(error)
+                if not waits():
+                    return
                 await asyncio.sleep(_AGAIN_S)
             else:
                 return self._is_well()

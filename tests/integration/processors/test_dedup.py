@@ -228,6 +228,33 @@ async def test_what_is_done_but_not_marked_by_the_time_a_worker_stops_is_committ
     assert handled == ["one", "two"]
 
 
+async def test_what_ends_after_it_was_given_back_is_committed_though_it_can_not_be_marked(
+    station: Any, handlers: Handlers
+) -> None:
+    marks, handled, goes_on = Moody(), [], threading.Event()
+
+    @handlers.on("*", dedup="id")
+    def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+        goes_on.wait(5)
+
+    marks.down = {"mark"}
+    await send(station, "p")
+    first = station.start(marks=marks, drain_s=0)
+    await until(lambda: handled)
+    ours = list(first.ownership)
+    first.stop()
+    await until(lambda: all(one.is_cancelled for one in ours))
+    goes_on.set()
+    await station.stop(first)
+    marks.down = set()
+    await send(station, "p", "two")
+    station.start(marks=marks)
+    await until(lambda: station.committed() == 2)
+
+    assert handled == ["one", "two"]
+
+
 async def test_a_database_that_hangs_keeps_no_other_event_from_being_handled(
     station: Any, handlers: Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
