@@ -133,6 +133,7 @@ class Worker:
                 processes=settings.cpu_processes or cores(),
                 may_begin=self._presence.certain,
                 clock=clock,
+                health=self.health,
             )
         self._calls = Calls(
             threads=settings.threads,

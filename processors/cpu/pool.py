@@ -11,6 +11,7 @@ from typing import Protocol
 from forebay.processors.cancelling import current_task, take_back
 from forebay.processors.errors import BadHandler, DeadlineExceeded, HandlerCancelled, NoProcess, ProcessDied
 from forebay.processors.handlers import Handler
+from forebay.processors.health import Health
 from forebay.schemas.logger import get_logger
 
 from .answers import Ended, unpacked
@@ -18,6 +19,9 @@ from .functions import packed_functions
 from .process import Gone, Process
 
 _log = get_logger(__name__)
+
+#: The part of the worker's health.
+_PART = "cpu"
 
 #: What is given to a process at once should take about so long: it costs a wait of this length where nobody shares it,
 #: and far less than that to hand it over.
@@ -82,10 +86,12 @@ class Pool:
         processes: int,
         may_begin: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
+        health: Health | None = None,
     ) -> None:
         """Raises `BadHandler` when a function can't be told to another process."""
         self._functions, self._numbers = packed_functions(handlers)
         self._most, self._may_begin, self._clock = processes, may_begin, clock
+        self._health = health or Health()
         self._waiting: deque[_Job] = deque()
         self._news = asyncio.Event()
         self._runners: list[asyncio.Task[None]] = []
@@ -192,11 +198,17 @@ class Pool:
             if self._fresh:
                 return self._fresh.pop()
             try:
-                return await Process.started(self._functions)
+                process = await Process.started(self._functions)
             # It could be done at the start: memory is short, say, or the user's files are being replaced.
             except (Gone, OSError, TimeoutError, BadHandler) as error:
                 _log.error("no process for handlers with cpu=True can be started; trying again", error=str(error))
+                self._health.degraded(
+                    _PART, f"no process can be started: {error or 'it hangs'}", lambda: bool(self._waiting)
+                )
                 await asyncio.sleep(_AGAIN_S)
+            else:
+                self._health.ok(_PART)
+                return process
 
     def _take(self) -> deque[_Job]:
         """The next calls for one process. Of which one died is called alone: what it does hits nobody else."""

@@ -17,9 +17,11 @@ from forebay import Handlers, PortalEvent, Reject, Retry
 from forebay.processors.cpu.child import LENGTH
 from forebay.processors.cpu.functions import packed_functions
 from forebay.processors.cpu.pool import Pool
+from forebay.processors.cpu.process import Process
 from forebay.processors.error_texts import error_class, error_traceback
 from forebay.processors.errors import BadHandler, DeadlineExceeded, ProcessDied
 from forebay.processors.handlers import Handler
+from forebay.processors.health import Health
 from forebay.processors.testing import event
 from tests.cpu import work
 from tests.waiting import until
@@ -206,6 +208,31 @@ async def test_a_call_that_is_cancelled_runs_no_more_when_that_returns(pool: Poo
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert await called(pool, order("note", file=tmp_path / "notes")) == (None, None)
+
+
+async def test_that_no_process_can_be_started_is_told_for_as_long_as_a_call_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health, usual = Health(), Process.started
+    pool = Pool([HANDLER], processes=1, may_begin=at_once, health=health)
+    tried = asyncio.Event()
+
+    async def fails(functions: bytes) -> Process:
+        tried.set()
+        raise OSError("no memory for it")
+
+    monkeypatch.setattr(Process, "started", fails)
+    running = asyncio.create_task(called(pool, order("note", file=tmp_path / "notes")))
+    await tried.wait()
+    await asyncio.sleep(0)
+    meanwhile = health.parts().get("cpu")
+    monkeypatch.setattr(Process, "started", usual)
+    await running
+    behind = health.parts().get("cpu")
+    await pool.close()
+
+    assert meanwhile == {"state": "degraded", "why": "no process can be started: no memory for it"}
+    assert behind == {"state": "ok", "why": ""}
 
 
 async def begun(pool: Pool, what: PortalEvent) -> tuple["asyncio.Task[tuple[object, BaseException | None]]", Any]:
