@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.queues.contract import Bounds, GroupState, Grows, Inspector, Queue
@@ -65,9 +65,12 @@ class Growth:
         return before
 
     async def check(self, before: Ends) -> None:
-        """Raise `NotQuiet` when something was written since the ends were these."""
+        """Raise `NotQuiet` when something was written since the ends were these, or a worker has started."""
+        reasons = list(_reading(await self.inspector.groups(self.settings.topic)))
         if where := written(before, await ends(self.inspector, self.settings.topic)):
-            raise NotQuiet([f"events come in ({where}): {_STOP_INGEST}"])
+            reasons.append(f"events come in ({where}): {_STOP_INGEST}")
+        if reasons:
+            raise NotQuiet(reasons)
 
     async def carry_out(self, before: Ends) -> None:
         """Make them more. Raises `WrittenMeanwhile` when a portal's order may be broken, however unlikely that is."""
@@ -87,8 +90,8 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
         yield reason
     bounds = await inspector.bounds(topic)
     groups = await inspector.groups(topic)
-    for group, owned in at_work(groups):
-        yield f"workers of group {group} run, with partitions {owned}: stop them once all is finished"
+    for reason in _reading(groups):
+        yield reason
     # A group that never committed is not there yet; ours will come, and has then finished nothing.
     for group, states in {settings.group: {}, **groups}.items():
         if left := [number for number in bounds if await _waits(inspector, topic, number, bounds[number], states)]:
@@ -102,6 +105,12 @@ async def _unfinished(inspector: Inspector, settings: QueueSettings) -> AsyncIte
         # An order names a letter by its offset, in the partition of its key: that would be another one.
         if count := len([record async for record in open_records(inspector, topic, stream)]):
             yield f"{count} open in {stream}: replay or discard them first (forebay {command} list)"
+
+
+def _reading(groups: Mapping[str, Mapping[int, GroupState]]) -> Iterator[str]:
+    """Whose workers run. One that has started under the old number would go on by it."""
+    for group, owned in at_work(groups):
+        yield f"workers of group {group} run, with partitions {owned}: stop them once all is finished"
 
 
 async def _parked(inspector: Inspector, topic: str, groups: Collection[str]) -> Counter[str]:

@@ -8,7 +8,7 @@ from forebay.processors.parking.orders import What
 from forebay.processors.parking.state import PortalState
 from forebay.queues.contract import Record
 from forebay.queues.errors import Unsupported
-from forebay.queues.memory import MemoryQueue
+from forebay.queues.memory import MemoryConsumer, MemoryQueue
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from forebay.schemas.portal import partition_of
@@ -81,3 +81,13 @@ async def test_it_can_be_asked_while_some_streams_have_more_partitions_already(q
         queue.logs[stream] += [[] for _ in range(4)]
 
     assert await reasons(queue) == ""
+
+
+async def test_a_worker_that_starts_while_it_is_watched_is_seen(queue: MemoryQueue) -> None:
+    async def start(_: float) -> None:
+        queue.group_states[TOPIC, "shop"].owners[2] = MemoryConsumer(queue, TOPIC, "shop")
+
+    growth = Growth(queue=queue, inspector=queue.inspector(), settings=QueueSettings(), partitions=8, sleep=start)
+
+    with pytest.raises(NotQuiet, match="workers of group shop run, with partitions 2"):
+        await growth.watched()
