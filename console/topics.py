@@ -9,6 +9,7 @@ import typer
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
 from .options import AsJson, Yes
+from .terminal.asking import agreed
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -88,8 +89,7 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
         if not plan:
             return
         note("an ingest that still runs, even without a call, would go on by the old number: all must be stopped")
-        if not yes and not typer.confirm(f"{partitions} partitions, for ever?", err=True):
-            raise typer.Exit(FAILED)
+        agreed(f"{partitions} partitions, for ever?", yes=yes)
         await growth.check(ends)
         await growth.carry_out(ends)
         note(f"done; set partitions to {partitions} on every host (FOREBAY_PARTITIONS) before anything starts again")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -39,6 +40,17 @@ async def work():
     global lingering
     lingering = asyncio.create_task(linger())
     await asyncio.sleep(0)
+
+run(work())
+"""
+
+#: A command that asks while it has a queue open, as `forebay move` does.
+ASKING = """
+from forebay.console.running import run
+from forebay.console.terminal.asking import agreed
+
+async def work():
+    agreed("move it?", yes=False)
 
 run(work())
 """
@@ -159,6 +171,25 @@ def test_sigterm_ends_a_command_that_only_waits_for_what_it_has_left_behind() ->
     command = subprocess.run([sys.executable, "-c", LINGERING], timeout=LONG_S, check=False)
 
     assert command.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_ends_a_command_that_waits_for_an_answer(number: int) -> None:
+    terminal, theirs = pty.openpty()
+    command = subprocess.Popen([sys.executable, "-c", ASKING], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    try:
+        assert command.stderr is not None
+        asked = b""
+        while b"move it?" not in asked:
+            asked += os.read(command.stderr.fileno(), 100)
+        command.send_signal(number)
+
+        assert command.wait(LONG_S) != 0
+    finally:
+        command.kill()
+        command.communicate()
+        os.close(terminal)
 
 
 def test_ctrl_c_before_the_first_step_leaves_nothing_that_python_would_tell(monkeypatch: pytest.MonkeyPatch) -> None:
