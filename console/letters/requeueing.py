@@ -84,15 +84,20 @@ class Requeue:
         # Tasks made in order keep a key's order.
         sent = [asyncio.create_task(writer.producer.send(writer.topic, event)) for _, event in readable]
         kept = Planned(portal=planned.portal, partition=planned.partition, group="", stream=planned.stream)
+        failed = None
         for (call, _), answer in zip(readable, await asyncio.gather(*sent, return_exceptions=True), strict=True):
             if isinstance(answer, RecordRefused):
                 result.stay.append(self._row(call, "refused_by_queue", str(answer)))
             elif isinstance(answer, BaseException):
-                raise answer
+                failed = failed or answer
             else:
                 kept.add(call.offset, call.offset)
         result.sent += len(kept.offsets)
-        return await writer.put_all(kept, What.REPLAY)
+        written = await writer.put_all(kept, What.REPLAY)
+        if failed is not None:
+            # Only now: those that the queue has are sent no second time.
+            raise failed
+        return written
 
     def _row(self, call: StoredRecord, reason: str, detail: str) -> Row:
         return {**quarantined(call, self.codec).row(), "error": detail, "error_class": reason}

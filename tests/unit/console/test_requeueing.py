@@ -24,7 +24,7 @@ from forebay.ingest.settings import IngestSettings
 from forebay.ingest.spool.kept import Kept
 from forebay.ingest.spool.refusals import DAMAGED, quarantine_of
 from forebay.queues.contract import Delivery, Record, StoredRecord
-from forebay.queues.errors import RecordRefused
+from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryInspector, MemoryProducer, MemoryQueue
 from forebay.schemas import names
 from forebay.schemas.codec import codec, new_codec
@@ -184,6 +184,22 @@ async def test_it_is_written_down_only_when_the_events_are_kept(queue: MemoryQue
         await requeued(queue, IngestSettings(), producer=Failing(queue))
 
     assert await still_there(queue) == ["q-1"]
+
+
+async def test_what_the_queue_took_before_it_failed_is_not_sent_a_second_time(queue: MemoryQueue) -> None:
+    class Failing(MemoryProducer):
+        def submit(self, stream: str, record: Record, delivery: Delivery) -> None:
+            if stream == TOPIC and len(events(queue)) == 2:
+                raise QueueUnavailable("a restart")
+            super().submit(stream, record, delivery)
+
+    await put(queue, *(quarantined(body_of(), id=f"q-{number}") for number in range(4)))
+
+    with pytest.raises(QueueUnavailable, match="a restart"):
+        await requeued(queue, IngestSettings(), producer=Failing(queue))
+    await requeued(queue, IngestSettings())
+
+    assert [event.id for event in events(queue)] == ["q-0", "q-1", "q-2", "q-3"]
 
 
 async def test_two_who_replay_the_same_calls_at_once_send_few_of_them_twice(queue: MemoryQueue) -> None:
