@@ -38,6 +38,8 @@ def told_after(move: Move, plan: Plan, moved: int, *, is_done: bool, goes_on: bo
     if left > 0:
         advice = "; run the same again, and it goes on with these" if goes_on else ""
         yield f"{counted(left, 'record')} not moved{advice}"
+    elif goes_on and not is_done:
+        yield "it is not written down that the move is done: run the same again"
     if not is_done:
         return
     yield (

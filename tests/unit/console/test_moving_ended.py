@@ -158,3 +158,21 @@ async def test_a_call_that_is_quarantined_meanwhile_is_moved_by_the_next_run(tar
 
     assert sent == 1
     assert [one.value for one in there(target, quarantine)] == [a_record(A, 1).value, a_record(A, 2).value]
+
+
+async def test_what_is_all_there_and_not_written_down_as_done_is_not_told_as_moved_alone(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    await put(queue, TOPIC, *(a_record(A, number) for number in range(4)))
+    move, stop, counts = a_move(queue, target, GIVEN), Stop(), list[int]()
+    plan = await move.plan()
+
+    def sent(count: int) -> None:
+        counts.append(count)
+        if len(counts) == plan.records:
+            stop.ask()
+
+    await move.carry_out(plan, stop, sent)
+
+    told = list(told_after(move, plan, sum(counts), is_done=False, goes_on=True))
+    assert told == ["4 records moved", "it is not written down that the move is done: run the same again"]
