@@ -75,11 +75,18 @@ def _write(path: Path, keys: Mapping[str, str]) -> None:
         raise WrongUsage(f"{path} is there already; write to another file, and move it") from None
     except OSError as error:
         raise WrongUsage(f"{path} can't be written: {error}") from error
-    with os.fdopen(file, "w", encoding="utf-8") as opened:
-        json.dump(dict(keys), opened)
-        opened.write("\n")
-        opened.flush()
-        os.fsync(opened.fileno())
+    try:
+        with os.fdopen(file, "w", encoding="utf-8") as opened:
+            json.dump(dict(keys), opened)
+            opened.write("\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+    except BaseException as error:
+        # A part of it is no file of keys, and would be in the way of the next try.
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise WrongUsage(f"{path} can't be written: {error}") from error
+        raise
 
 
 def rotate(context: typer.Context, as_json: AsJson = False) -> None:

@@ -1,6 +1,7 @@
 """`forebay keys`, as one calls it, over an ingest's queue on SQLite."""
 
 import asyncio
+import errno
 import json
 import stat
 from collections.abc import Callable, Coroutine
@@ -121,6 +122,22 @@ def test_a_file_with_a_new_key_behind_the_others_is_for_its_owner_alone_and_neve
     assert isinstance(again.exception, WrongUsage)
     new = found.pop(list(found)[-1])
     assert new not in done.output and new not in again.output
+
+
+def test_a_file_that_the_disk_does_not_take_whole_is_told_and_not_left_in_the_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        refused = run("new", "--out", "keys.json", keys="A")
+    again = run("new", "--out", "keys.json", keys="A")
+
+    assert isinstance(refused.exception, WrongUsage)
+    assert "keys.json can't be written" in str(refused.exception)
+    assert again.exit_code == 0, again.exception
 
 
 @pytest.mark.parametrize("id", ["A", "portal/x"])
