@@ -48,8 +48,8 @@ def line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line about the work, not its result, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print something about the work, not its result, to standard error; of names in it a terminal obeys nothing."""
+    print("\n".join(map(clean, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def on_terminal(stream: TextIO) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from forebay.console.errors import FAILED, WRONG
 from forebay.console.failures import told
 from forebay.queues import opening
+from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 
 
@@ -62,3 +63,11 @@ def test_another_error_of_the_system_shows_its_traceback() -> None:
 
     with pytest.raises(OSError, match="Input/output"):
         told(look)
+
+
+def test_a_terminal_obeys_nothing_of_a_name_that_an_error_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    def look() -> int:
+        raise QueueError("two reasons:\n  - group \x1b[2Jshop\r: stop it\n  - портал")
+
+    assert told(look) == FAILED
+    assert capsys.readouterr().err == "forebay: two reasons:\n  - group \\x1b[2Jshop\\r: stop it\n  - портал\n"
