@@ -9,7 +9,7 @@ import typer
 from .errors import FAILED, WrongUsage
 from .invocation import invocation
 from .options import AsJson, Yes
-from .terminal.asking import agreed
+from .terminal.asking import confirmed
 
 if TYPE_CHECKING:
     from forebay.console.settings import Settings
@@ -89,7 +89,8 @@ async def _grown(settings: "Settings", partitions: int, *, yes: bool, as_json: b
         if not plan:
             return
         note("an ingest that still runs, even without a call, would go on by the old number: all must be stopped")
-        agreed(f"{partitions} partitions, for ever?", yes=yes)
+        if not yes and not confirmed(f"{partitions} partitions, for ever?"):
+            raise typer.Exit(FAILED)
         await growth.check(ends)
         await growth.carry_out(ends)
         note(f"done; set partitions to {partitions} on every host (FOREBAY_PARTITIONS) before anything starts again")

@@ -14,13 +14,16 @@ from .output import on_terminal
 
 def agreed(question: str, *, yes: bool) -> bool:
     """True when the person agrees, said `--yes`, or is a script; else the command ends with status 1."""
-    # Not on standard output, which may be a pipe: a program would read the question, and the person would not.
-    if yes or not on_terminal(sys.stdin):
+    if yes or not on_terminal(sys.stdin) or confirmed(question):
         return True
-    with _ended_by_signals():
-        if typer.confirm(question, err=True):
-            return True
     raise typer.Exit(FAILED)
+
+
+def confirmed(question: str) -> bool:
+    """Ask, whoever is there to answer; Ctrl-C and SIGTERM end the command meanwhile, also where a loop waits."""
+    # Not on standard output, which may be a pipe: a program would read the question, and the person would not.
+    with _ended_by_signals():
+        return typer.confirm(question, err=True)
 
 
 @contextmanager
