@@ -39,12 +39,25 @@ async def open_rows(settings: QueueSettings, codec: Codec, name: str, wanted: Fi
 
 
 async def plan_of(settings: QueueSettings, codec: Codec, name: str, wanted: Filter) -> Plan:
-    """The open letters of the box that are meant, by portal. Raises `QueueError` where no order can name them."""
+    """The open letters of the box that are meant, by portal; told is which ids are none of theirs.
+
+    Raises `QueueError` where no order can name them.
+    """
+    absent = set(wanted.ids)
     async with opened(settings) as queue, decodable(settings, queue, codec) as inspector:
-        found = letters(inspector, codec, BOXES[name], settings.topic, wanted)
+        found = _without(absent, letters(inspector, codec, BOXES[name], settings.topic, wanted))
         plan = await planned(found, settings.group if name == "dead" else "")
         check_places(plan, await inspector.partitions(names.audit(settings.topic)))
+    if absent:
+        note(f"none that is open and meant has the id {', '.join(sorted(absent))}: forebay {name} list")
     return plan
+
+
+async def _without(absent: set[str], found: AsyncIterator[Letter]) -> AsyncIterator[Letter]:
+    """The same letters, whose ids are taken from those that are absent."""
+    async for letter in found:
+        absent.discard(letter.id)
+        yield letter
 
 
 async def planned(found: AsyncIterator[Letter], group: str) -> Plan:

@@ -76,6 +76,20 @@ async def test_all_of_them_are_handled_once_and_in_order(site: Site) -> None:
     assert len(await site.records(site.settings.topic)) == 12
 
 
+async def test_an_id_that_no_letter_has_is_told_and_the_others_are_replayed(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = Program()
+    await letters_of_a_bad_night(site, program)
+    there, *_ = await site.dead(Filter(portal=A))
+
+    is_clean = await replayed(site, Filter(ids=(there.id, "typed-wrong")))
+
+    assert is_clean
+    assert "has the id typed-wrong: forebay dead list" in capsys.readouterr().err
+    assert len(await site.dead()) == 8
+
+
 async def test_they_come_ahead_of_the_newer_events_of_their_portal(site: Site) -> None:
     program = Program(errors={(A, 1): Reject("no"), (A, 3): Reject("no")})
     await site.send(A, 1, 2, 3)
