@@ -81,12 +81,10 @@ def _write(path: Path, keys: Mapping[str, str]) -> None:
             opened.write("\n")
             opened.flush()
             os.fsync(opened.fileno())
-    except BaseException as error:
+    except OSError as error:
         # A part of it is no file of keys, and would be in the way of the next try.
         path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise WrongUsage(f"{path} can't be written: {error}") from error
-        raise
+        raise WrongUsage(f"{path} can't be written: {error}") from error
 
 
 def rotate(context: typer.Context, as_json: AsJson = False) -> None:

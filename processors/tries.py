@@ -80,7 +80,7 @@ class Tries:
             self._calls.begin,
             ordered=is_ordered(records[-1]),
             folded=folded,
-            waits=lambda: not partition.is_cancelled,
+            waits=lambda: not (partition.is_cancelled or partition.is_gone),
         )
 
 

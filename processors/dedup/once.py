@@ -63,7 +63,7 @@ class Once:
 
         What an operator `ordered` to be handled again is, whatever was before. The event counts as done only when that
         is marked, of the folded ones too: after a crash they may come again without it. While marks can't be read or
-        kept, it waits. But what was done when it is told to stop, which `waits` says, is done: called again it would do
+        kept, it waits. But what was done is not marked where nobody `waits` for that any more: called again it would do
         its work twice, and the last commit of its partition may still tell that it did.
         """
         try:
@@ -80,10 +80,7 @@ class Once:
             await self._may_begin()
         outcome = await ended(begin(handler, event))
         if known and isinstance(outcome, Done):
-            try:
-                await self._mark(known, waits)
-            except asyncio.CancelledError:
-                take_back(current_task())
+            await self._mark(known, waits)
         return outcome
 
     async def _seen(self, keys: Sequence[Key]) -> bool | None:
@@ -100,14 +97,25 @@ class Once:
         # The handler has done its work: it is not to be called again because we could not write that down.
         while True:
             try:
-                await self._marks.mark(*keys)
-            except QueueError as error:
-                self._tell(error)
-                if not waits():
+                if await self._marked(keys):
                     return
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                return self._is_well()
+                if waits():
+                    await asyncio.sleep(_AGAIN_S)
+            except asyncio.CancelledError:
+                # For its partition's sake, or what a handler has left here.
+                take_back(current_task())
+            if not waits():
+                return
+
+    async def _marked(self, keys: Sequence[Key]) -> bool:
+        """One attempt; whether it did."""
+        try:
+            await self._marks.mark(*keys)
+        except QueueError as error:
+            self._tell(error)
+            return False
+        self._is_well()
+        return True
 
     def _is_well(self) -> None:
         self._health.ok("dedup")

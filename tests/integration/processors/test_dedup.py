@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from forebay import Handlers, PortalEvent
 from forebay.processors.calls import Calls
+from forebay.processors.cancelling import current_task
 from forebay.processors.dedup.database import MarksInDatabase
 from forebay.processors.dedup.keys import Key
 from forebay.processors.dedup.marks import MarksInMemory
@@ -206,6 +207,38 @@ async def test_what_is_done_but_not_marked_waits_and_is_not_called_again(station
     assert handled == ["one"]
 
 
+async def test_what_a_handler_has_left_behind_does_not_keep_it_from_being_marked(
+    station: Any, handlers: Handlers
+) -> None:
+    marks, handled, tasks = Moody(), [], []
+
+    @handlers.on("*", dedup="id")
+    async def handle(event: PortalEvent) -> None:
+        handled.append(event.id)
+        tasks.append(current_task())
+
+    marks.down = {"mark"}
+    await send(station, "p")
+    station.start(marks=marks)
+    await until(lambda: marks.asked >= 2)
+    tasks[0].cancel()
+    await until(lambda: marks.asked >= 3)
+    marks.down = set()
+    await until(lambda: station.committed() == 1)
+    await send(station, "p")
+    await until(lambda: station.committed() == 2)
+
+    assert handled == ["one"]
+
+
+async def next_is_handled(station: Any, marks: Moody) -> None:
+    """By another worker, whose marks can be reached."""
+    marks.down = set()
+    await send(station, "p", "two")
+    station.start(marks=marks)
+    await until(lambda: station.committed() == 2)
+
+
 async def test_what_is_done_but_not_marked_by_the_time_a_worker_stops_is_committed_and_not_called_again(
     station: Any, handlers: Handlers
 ) -> None:
@@ -220,10 +253,7 @@ async def test_what_is_done_but_not_marked_by_the_time_a_worker_stops_is_committ
     first = station.start(marks=marks, drain_s=0)
     await until(lambda: marks.asked >= 2)
     await station.stop(first)
-    marks.down = set()
-    await send(station, "p", "two")
-    station.start(marks=marks)
-    await until(lambda: station.committed() == 2)
+    await next_is_handled(station, marks)
 
     assert handled == ["one", "two"]
 
@@ -247,10 +277,7 @@ async def test_what_ends_after_it_was_given_back_is_committed_though_it_can_not_
     await until(lambda: all(one.is_cancelled for one in ours))
     goes_on.set()
     await station.stop(first)
-    marks.down = set()
-    await send(station, "p", "two")
-    station.start(marks=marks)
-    await until(lambda: station.committed() == 2)
+    await next_is_handled(station, marks)
 
     assert handled == ["one", "two"]
 

@@ -167,12 +167,14 @@ async def test_a_lane_does_not_go_on_when_the_slots_are_closed() -> None:
     assert stand.begun == ["a"]
 
 
-async def test_a_lane_does_not_go_on_without_care_when_a_worker_was_ended_meanwhile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_needed", [False, True])
+async def test_a_lane_does_not_go_on_when_care_is_needed_or_is_no_longer(is_needed: bool, tmp_path: Path) -> None:
     async def handler(portal: str) -> None:
         await asyncio.sleep(0)
-        caution.is_needed = True
+        caution.is_needed = not is_needed
 
     caution = Lives(tmp_path).begin()
+    caution.is_needed = is_needed
     stand = Stand(handler, caution)
     stand.add("a", 2)
 
@@ -180,21 +182,4 @@ async def test_a_lane_does_not_go_on_without_care_when_a_worker_was_ended_meanwh
         await stand.done()
     caution.close(asked=True)
 
-    assert [turn.care is not None for turn in stand.turns] == [False, True]
-
-
-async def test_a_lane_that_was_handled_with_care_does_not_go_on_with_it(tmp_path: Path) -> None:
-    async def handler(portal: str) -> None:
-        await asyncio.sleep(0)
-        caution.is_needed = False
-
-    caution = Lives(tmp_path).begin()
-    caution.is_needed = True
-    stand = Stand(handler, caution)
-    stand.add("a", 2)
-
-    async with stand.running(slots=1):
-        await stand.done()
-    caution.close(asked=True)
-
-    assert [turn.care is not None for turn in stand.turns] == [True, False]
+    assert [turn.care is not None for turn in stand.turns] == [is_needed, not is_needed]
