@@ -1,7 +1,6 @@
 """`forebay spool drain`: everything in a spool goes to the queue, by the same steps as in the ingest."""
 
 import asyncio
-import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -16,6 +15,7 @@ from forebay.ingest.spool.drain import Drain
 from forebay.ingest.spool.spool import Spool
 from forebay.queues.contract import Producer
 from forebay.queues.errors import QueueUnavailable
+from forebay.queues.folders import leave_to_owner
 from forebay.schemas import names
 from forebay.schemas.codec import codec
 from forebay.schemas.portal import partition_of
@@ -65,12 +65,8 @@ async def drained(settings: "Settings") -> dict[str, object]:
 
 def _leave_to_its_owner(folder: Path) -> None:
     """What root has made there, the ingest may not open; and without one of the files it has no spool."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        for path in folder.iterdir():
-            # An ingest that ends meanwhile takes its own away.
-            with suppress(FileNotFoundError):
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    for path in folder.iterdir():
+        leave_to_owner(path)
 
 
 async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:

@@ -17,9 +17,31 @@ def make_folder(path: Path, mode: int = _ABOVE) -> None:
     for folder in reversed(missing[1:]):
         folder.mkdir(_ABOVE, exist_ok=True)
     path.mkdir(mode, exist_ok=True)
-    # The name of each stands in the one above it, and a file's own fsync says nothing of it.
     for folder in reversed(missing):
+        leave_to_owner(folder)
+        # The name of each stands in the one above it, and a file's own fsync says nothing of it.
         _sync(folder.parent)
+
+
+def open_private(path: Path) -> int:
+    """Open the file to be read and written; one that is missing is made, for this user's eyes only.
+
+    Raises `OSError` where that can't be.
+    """
+    was_there = path.exists()
+    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    if not was_there:
+        leave_to_owner(path)
+    return file
+
+
+def leave_to_owner(made: Path) -> None:
+    """What root has made belongs to whoever the folder belongs to: as another user, a service could not open it."""
+    if os.geteuid() == 0:
+        # Not every root may, and somebody may have taken it away meanwhile.
+        with suppress(OSError):
+            owner = made.parent.stat()
+            os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def write_whole(path: Path, said: bytes) -> None:

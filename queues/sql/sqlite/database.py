@@ -15,7 +15,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.findings import Finding, Needs
-from forebay.queues.folders import make_folder
+from forebay.queues.folders import make_folder, open_private
 from forebay.queues.portals.contract import PlacedFact
 
 from ...batches.records import MAX_RECORD_BYTES
@@ -73,10 +73,10 @@ class SqliteDatabase:
     def create(self) -> None:
         """As in the protocol. The events are for this user's eyes only."""
         make_folder(self._path.parent, 0o700)
-        # SQLite gives the files beside it (-wal, -shm) the mode of this one. One that is there is not opened: closing
-        # it would drop the locks of all of this process's connections (sqlite.org/howtocorrupt.html, 2.2).
+        # SQLite gives the files beside it (-wal, -shm) the mode and owner of this one. One that is there is not opened:
+        # closing it would drop the locks of all of this process's connections (sqlite.org/howtocorrupt.html, 2.2).
         if not self.exists():
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(open_private(self._path))
 
     def tune(self, connection: Connection) -> None:
         """As in the protocol: nothing to set."""
@@ -146,7 +146,7 @@ class SqliteDatabase:
         """
         path = Path(f"{self._path}.lock")
         while True:
-            lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = open_private(path)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 # One that was deleted while we waited for it keeps out nobody: others have made a new one.

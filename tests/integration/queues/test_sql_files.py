@@ -228,6 +228,22 @@ async def test_what_is_missing_is_told_without_making_a_file(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that the service may not open")
+async def test_what_root_makes_belongs_to_whoever_the_folder_belongs_to(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    data_dir = tmp_path / "data"
+    queue = open_queue(QueueSettings(data_dir=data_dir))
+
+    await queue.ensure([STREAM], PARTITIONS)
+    (data_dir / "queue.db.lock").unlink()
+    producer = queue.producer()
+    await producer.send(STREAM, record(1))
+    owners = {path.name: path.stat().st_uid for path in (data_dir, *data_dir.iterdir())}
+    await producer.close()
+
+    assert owners == dict.fromkeys(("data", "queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock"), 1234)
+
+
 async def test_tables_of_a_newer_forebay_are_left_alone(queue: Queue, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "queue.db")) as direct, direct:
         direct.execute("UPDATE forebay_meta SET value = 99 WHERE name = 'version'")
