@@ -49,14 +49,9 @@ async def drained(settings: "Settings") -> dict[str, object]:
     if not spool.folder.draining.take():
         raise WrongUsage(f"an ingest drains {spool.folder.root} already; look with `forebay spool status`")
     try:
+        # Who stops it here has sent nothing, and nothing is counted yet.
         await spool.open()
-        async with opened(settings) as queue:
-            await queue.ensure(names.streams(settings.topic), settings.partitions)
-            return await _drained(settings, spool, queue.producer())
-    except asyncio.CancelledError:
-        left = spool.counts.records
-        note(f"stopped: {counted(left, 'event')} still in the spool; run the same again, and it goes on with these")
-        raise
+        return await _emptied(settings, spool)
     finally:
         spool.folder.draining.release()
         await spool.close()
@@ -67,6 +62,17 @@ def _leave_to_its_owner(folder: Path) -> None:
     """What root has made there, the ingest may not open; and without one of the files it has no spool."""
     for path in folder.iterdir():
         leave_to_owner(path)
+
+
+async def _emptied(settings: "Settings", spool: Spool) -> dict[str, object]:
+    try:
+        async with opened(settings) as queue:
+            await queue.ensure(names.streams(settings.topic), settings.partitions)
+            return await _drained(settings, spool, queue.producer())
+    except asyncio.CancelledError:
+        left = spool.counts.records
+        note(f"stopped: {counted(left, 'event')} still in the spool; run the same again, and it goes on with these")
+        raise
 
 
 async def _drained(settings: "Settings", spool: Spool, producer: Producer) -> dict[str, object]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import pytest
 from forebay.console.errors import WrongUsage
 from forebay.console.terminal.progress import _lines
 from forebay.ingest.locks import FileLock
+from forebay.ingest.spool.store import Store
 from forebay.queues.contract import Delivery, Record
 from forebay.queues.errors import QueueUnavailable, RecordRefused
 from forebay.queues.memory import MemoryProducer, MemoryQueue
@@ -243,3 +245,23 @@ def test_a_drain_that_is_ended_while_the_queue_is_gone_says_what_is_left(
     assert (done.exit_code, done.stdout) == (130, "")
     assert f"stopped: {left} still in the spool; run the same again" in done.stderr
     assert host.row("status")["records"] == int(left[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_drain_that_is_ended_while_the_spool_is_opened_ends_as_that(
+    host: Host, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def hang(_: Store) -> None:
+        os.kill(os.getpid(), number)
+        over.wait()
+
+    host.keep("a.ru")
+    with monkeypatch.context() as hanging:
+        hanging.setattr(Store, "open", hang)
+        done = host.run("drain")
+    over.set()
+
+    assert (done.exit_code, done.output) == (130, "")
+    assert host.row("status")["records"] == 1
