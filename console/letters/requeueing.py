@@ -84,19 +84,20 @@ class Requeue:
         # Tasks made in order keep a key's order.
         sent = [asyncio.create_task(writer.producer.send(writer.topic, event)) for _, event in readable]
         kept = Planned(portal=planned.portal, partition=planned.partition, group="", stream=planned.stream)
-        failed = None
+        failed = []
         for (call, _), answer in zip(readable, await asyncio.gather(*sent, return_exceptions=True), strict=True):
             if isinstance(answer, RecordRefused):
                 result.stay.append(self._row(call, "refused_by_queue", str(answer)))
             elif isinstance(answer, BaseException):
-                failed = failed or answer
+                failed.append(answer)
             else:
                 kept.add(call.offset, call.offset)
         result.sent += len(kept.offsets)
         written = await writer.put_all(kept, What.REPLAY)
-        if failed is not None:
+        result.seen += len(planned.offsets) - len(failed)
+        if failed:
             # Only now: those that the queue has are sent no second time.
-            raise failed
+            raise failed[0]
         return written
 
     def _row(self, call: StoredRecord, reason: str, detail: str) -> Row:
@@ -139,8 +140,8 @@ async def send_all(
         if stop.is_asked:
             return
         (left,) = await meanwhile.left([some])
+        result.seen += len(some.offsets) - len(left.offsets)
         written = await work.send(left, writer, result)
-        result.seen += len(some.offsets)
         told(result.seen)
         await meanwhile.check([left], [written])
 

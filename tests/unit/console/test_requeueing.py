@@ -61,9 +61,13 @@ def quarantined(
 
 
 async def requeued(
-    queue: MemoryQueue, settings: IngestSettings, keys: dict[str, bytes] | None = None, producer: Any = None
+    queue: MemoryQueue,
+    settings: IngestSettings,
+    keys: dict[str, bytes] | None = None,
+    producer: Any = None,
+    result: Reread | None = None,
 ) -> Reread:
-    result, inspector = Reread(), queue.inspector()
+    result, inspector = result or Reread(), queue.inspector()
     writer = order_writer(queue, at_ms=NOW_MS)
     if producer is not None:
         writer = replace(writer, producer=producer)
@@ -195,10 +199,12 @@ async def test_what_the_queue_took_before_it_failed_is_not_sent_a_second_time(qu
 
     await put(queue, *(quarantined(body_of(), id=f"q-{number}") for number in range(4)))
 
+    result = Reread()
     with pytest.raises(QueueUnavailable, match="a restart"):
-        await requeued(queue, IngestSettings(), producer=Failing(queue))
+        await requeued(queue, IngestSettings(), producer=Failing(queue), result=result)
     await requeued(queue, IngestSettings())
 
+    assert (result.sent, result.seen) == (2, 2)
     assert [event.id for event in events(queue)] == ["q-0", "q-1", "q-2", "q-3"]
 
 
