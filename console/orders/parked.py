@@ -1,6 +1,7 @@
 """Orders about portals that are parked, or shall be: whom they mean, and whether a worker has obeyed."""
 
 import sys
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from forebay.console.terminal.progress import Told, progress
 from forebay.processors.parking.orders import What
 from forebay.queues.contract import Inspector
 from forebay.queues.settings import QueueSettings
+from forebay.schemas.errors import ForebayError
 from forebay.schemas.portal import partition_of
 
 from .following import Following
@@ -67,7 +69,7 @@ class Ordered:
 async def order(settings: QueueSettings, what: What, portals: Sequence[str], why: str, *, wait: bool) -> Ordered:
     """Order it for the portals of the settings' group, and wait until it is obeyed, or nobody is there to obey.
 
-    Ctrl-C ends it between two portals. For how many it is not ordered then, or after an error, is told.
+    Ctrl-C ends it between two portals. For how many it is ordered, and not, is told then, and after an error.
     """
     async with (
         opened(settings) as queue,
@@ -81,6 +83,11 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
             with ended_by_ctrl_c(stop), progress(what, len(portals), sys.stderr) as told:
                 await put(writer, what, settings.group, partitions, ordered, stop, told)
                 await (obeyed(following, stop) if wait and not ordered.left else following.look())
+        except (ForebayError, CancelledError):
+            if ordered.written:
+                unknown = "whether a worker has obeyed is not known: forebay parked list"
+                note(f"{what}: ordered for {counted(ordered.written, 'portal')}; {unknown}")
+            raise
         finally:
             if ordered.left:
                 note(f"{what}: stopped, and not ordered for {counted(ordered.left, 'portal')}; run the same again")

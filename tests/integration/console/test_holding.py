@@ -12,6 +12,7 @@ from forebay.console.letters.resolving import plan_of, replay_letters
 from forebay.console.orders.following import Following
 from forebay.console.orders.parked import list_waiting, order
 from forebay.processors.parking.orders import What
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas.codec import new_codec
 from tests.waiting import until
 
@@ -98,6 +99,20 @@ async def test_an_order_for_which_there_is_nothing_to_do_is_obeyed_too(site: Sit
 
     assert (before.open, resumed.open) == (1, 0)
     assert await rows(site) == []
+
+
+async def test_what_is_ordered_is_told_where_the_queue_does_not_answer_any_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def gone(_: Following) -> None:
+        raise QueueUnavailable("a restart")
+
+    monkeypatch.setattr(Following, "_look", gone)
+
+    with pytest.raises(QueueUnavailable, match="a restart"):
+        await ordered(site, What.HOLD, A, B)
+
+    assert "hold: ordered for 2 portals; whether a worker has obeyed is not known" in capsys.readouterr().err
 
 
 async def test_what_was_ordered_before_a_worker_came_is_obeyed_by_it_also_where_nothing_is_to_be_done(
