@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from forebay.ingest.portals.verifier import AppInfo, Claim, Confirmed, Denied, Unavailable, Unknown, Verdict
+from forebay.queues.errors import QueueUnavailable
 from forebay.queues.portals.facts import SHREDDED
 from forebay.queues.portals.members import Member, Pin, Proof, Seen
 from forebay.queues.portals.registry import PortalRegistry
@@ -131,7 +132,12 @@ async def forget(settings: Settings, portal: str) -> str:
     """Take back what is known of the portal, whose member_id is returned. Raises `QueueError`."""
     async with known(settings) as registry:
         member = _found(registry, portal)
-        await registry.forget(member.id)
+        try:
+            await registry.forget(member.id)
+        except QueueUnavailable as error:
+            # Of one that is forgotten no domain is known any more.
+            again = f"`forebay portals forget {member.id}`"
+            raise QueueUnavailable(f"{error}; it may be forgotten or not: {again} goes on with it") from error
         return member.id
 
 

@@ -103,6 +103,25 @@ def test_a_portal_is_added_shown_and_forgotten(desk: Desk) -> None:
     assert desk.rows("list") == []
 
 
+def test_a_portal_whose_forgetting_got_no_answer_is_forgotten_by_what_is_told_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def written_and_lost(registry: PortalRegistry, member_id: str) -> None:
+        await forget(registry, member_id)
+        raise QueueUnavailable("no answer")
+
+    desk.command("portals", "add", MEMBER, "--domain", FIRST, "--token-file", "-", input=TOKEN)
+    forget = PortalRegistry.forget
+    with monkeypatch.context() as losing:
+        losing.setattr(PortalRegistry, "forget", written_and_lost)
+        with pytest.raises(QueueUnavailable, match=f"no answer; .* `forebay portals forget {MEMBER}`"):
+            desk.command("portals", "forget", FIRST, "--yes")
+
+    again = desk.command("portals", "forget", MEMBER, "--yes")
+
+    assert (again.exit_code, f"portal {MEMBER} is forgotten" in again.stderr) == (0, True)
+
+
 def test_a_token_comes_from_a_file_or_is_asked_for_and_never_from_an_argument(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
 
