@@ -102,8 +102,8 @@ async def _wrap_anew(
         done.stuck += 1
         return note(str(error))
     wrapped = wrap(data_key, whose, seal_keys, os.urandom(_NONCE_BYTES))
-    await registry.data_keys.rewrap(member_id, key._replace(wrapped=wrapped))
-    done.wrapped += 1
+    if await registry.data_keys.rewrap(member_id, key._replace(wrapped=wrapped)):
+        done.wrapped += 1
 
 
 def _wrapper(key: DataKey) -> str:

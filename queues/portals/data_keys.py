@@ -77,10 +77,12 @@ class DataKeys:
             await self._following.put([*said, *taken], _PATIENCE_S)
         return len(doomed)
 
-    async def rewrap(self, member_id: str, key: DataKey) -> None:
-        """Replace the wrapping of a key that is there. Raises `QueueUnavailable`."""
-        if self.find(member_id, key.id) is not None:
-            await self._put(member_id, key)
+    async def rewrap(self, member_id: str, key: DataKey) -> bool:
+        """Replace the wrapping of a key; whether it is there. Raises `QueueUnavailable`."""
+        if self.find(member_id, key.id) is None:
+            return False
+        await self._put(member_id, key)
+        return True
 
     def _known(self, member_id: str) -> Member:
         """What is known of the portal, which may be nothing."""

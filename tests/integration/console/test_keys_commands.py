@@ -20,6 +20,7 @@ from forebay.ingest.app import create_app
 from forebay.ingest.settings import IngestSettings
 from forebay.queues.errors import UnknownStream
 from forebay.queues.opening import open_queue
+from forebay.queues.portals.data_keys import DataKeys
 from forebay.queues.portals.stored_keys import Keyring, StoredKeys
 from forebay.schemas.codec import codec
 from forebay.schemas.data_keys import wrapped_with
@@ -158,6 +159,16 @@ def test_rotating_wraps_every_portals_key_anew_and_then_the_old_seal_key_can_go(
     assert (done, again["wrapped"]) == ({"key": "I", "portals": 5, "wrapped": 5, "stuck": 0}, 0)
     assert [tuple(row[name] for name in told) for row in after] == [("I", "seals", 5, False), ("A", "opens", 0, True)]
     assert opened("I") == [OPENED] * 5
+
+
+def test_a_key_that_is_forgotten_meanwhile_is_not_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent("A", call("m1"))
+    # As it is found just before it is written.
+    monkeypatch.setattr(DataKeys, "find", lambda *_: None)
+
+    (done,) = rows("rotate", keys="IA")
+
+    assert (done["portals"], done["wrapped"], done["stuck"]) == (1, 0, 0)
 
 
 def test_what_a_seal_key_has_sealed_itself_keeps_it(folder: Path) -> None:
