@@ -21,7 +21,7 @@ def tail(
     start: Annotated[str, typer.Option("--from", help="earliest, latest, or a time (ISO 8601, or -15m)")] = "latest",
     portal: Portal = None,
     event: Event = None,
-    count: Annotated[int | None, typer.Option(help="stop after so many", min=1)] = None,
+    count: Annotated[int | None, typer.Option(help="stop after so many; of fewer it waits for more", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show events as they stand in the queue, and follow it until Ctrl-C."""
