@@ -17,6 +17,7 @@ from .deadlines import Deadlines
 from .errors import BadReturn, DeadlineExceeded, HandlerCancelled, Reject, Retry
 from .forks import Here, end_a_copy
 from .handlers import Given, Handler
+from .health import Health
 from .outcome import DONE, Done, Failed, Outcome, Rejected, RetryAsked, Undecodable
 from .runners import NOTHING, Returned, new_runner, rest
 from .threads import Threads
@@ -57,10 +58,17 @@ class Calls:
         may_begin: Callable[[], Awaitable[None]] = at_once,
         is_still_certain: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
+        health: Health | None = None,
     ) -> None:
         """`may_begin` and `is_still_certain` as in `Threads`."""
         self._deadline_s, self._took, self._clock, self._processes = deadline_s, took, clock, processes
-        self._threads = Threads(threads, may_begin=may_begin, is_still_certain=is_still_certain, clock=clock)
+        self._threads = Threads(
+            threads,
+            may_begin=may_begin,
+            is_still_certain=is_still_certain,
+            clock=clock,
+            health=health or Health(),
+        )
         self._deadlines = Deadlines()
         self._runner = new_runner()
         self._told: set[tuple[str, str]] = set()

@@ -12,8 +12,12 @@ from .cancelling import current_task, take_back
 from .cpu.answers import Ended
 from .forks import Here, end_a_copy
 from .handlers import Given, Handler
+from .health import Health
 
 _log = get_logger(__name__)
+
+#: The part of the worker's health.
+_PART = "threads"
 
 
 class Threads:
@@ -26,13 +30,17 @@ class Threads:
         may_begin: Callable[[], Awaitable[None]],
         is_still_certain: Callable[[], bool],
         clock: Callable[[], float],
+        health: Health,
     ) -> None:
         """`may_begin` is awaited before a handler is begun in a thread, and `is_still_certain` asked in there."""
         self._may_begin, self._is_still_certain, self._clock = may_begin, is_still_certain, clock
+        self._most, self._health = most, health
         self._pool = _Executor(most, thread_name_prefix="forebay-handler")
         # A thread is waited for here and not in the pool's own queue, so that a deadline starts with the call.
         self._free = asyncio.Semaphore(most)
         self._running = 0
+        #: Those that are over their deadline, and have not returned.
+        self._late: set[object] = set()
 
     async def call(self, handler: Handler, given: Given, deadline_s: float) -> tuple[Ended, bool]:
         """What the handler returned or raised, and whether that was after its deadline: a thread can't be cancelled.
@@ -71,13 +79,25 @@ class Threads:
             raise
         self._running += 1
         future.add_done_callback(self._has_ended)
-        watch = loop.call_later(deadline_s, _tell_late, handler, given)
+        watch = loop.call_later(deadline_s, self._tell_late, future, handler, given)
         try:
             return await _to_the_end_of(future)
         finally:
             watch.cancel()
 
-    def _has_ended(self, _: object) -> None:
+    def _tell_late(self, future: "asyncio.Future[Ended | None]", handler: Handler, given: Given) -> None:
+        _log.warning("handler over its deadline", **_about(handler, given), advice="its portal waits until it returns")
+        if not future.done():
+            self._late.add(future)
+        if self._all_are_late():
+            why = f"all {self._most} threads have a handler that is over its deadline: no `def` handler is begun"
+            self._health.degraded(_PART, why, self._all_are_late)
+
+    def _all_are_late(self) -> bool:
+        return len(self._late) == self._most
+
+    def _has_ended(self, future: object) -> None:
+        self._late.discard(future)
         self._running -= 1
         self._free.release()
 
@@ -121,10 +141,6 @@ async def _to_the_end_of(thread: "asyncio.Future[Ended | None]") -> Ended | None
             # Nothing was begun, and nothing is to be.
             raise
         return ended
-
-
-def _tell_late(handler: Handler, given: Given) -> None:
-    _log.warning("handler over its deadline", **_about(handler, given), advice="its portal waits until it returns")
 
 
 def _about(handler: Handler, given: Given) -> dict[str, object]:

@@ -143,6 +143,7 @@ class Worker:
             may_begin=self._presence.certain,
             is_still_certain=self._presence.is_still_certain,
             clock=clock,
+            health=self.health,
         )
         self._marks = marks
         if marks is None and any(handler.options.dedup is not None for handler in handlers):

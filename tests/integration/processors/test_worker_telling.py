@@ -1,6 +1,7 @@
 """What a worker tells of itself, on the memory queue."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Collection
 from typing import Any
@@ -225,3 +226,29 @@ async def test_a_worker_says_that_another_program_withholds_what_waits(station: 
     assert told == ["ok", "ok", "degraded"]
     assert why.startswith("nothing more of partitions 0 can be read: another program's transaction is open")
     assert worker.metrics.lag_records.labels(0)._value.get() == 3
+
+
+async def test_handlers_that_hang_in_every_thread_are_told_until_one_returns(station: Any, handlers: Handlers) -> None:
+    go_on = {"a.ru": threading.Event(), "b.ru": threading.Event()}
+
+    @handlers.on("*", deadline_s=0.01)
+    def handle(event: PortalEvent) -> None:
+        go_on[event.portal].wait()
+
+    def part() -> Any:
+        return worker.health.parts().get("threads")
+
+    for portal in go_on:
+        await station.send(portal)
+    worker = station.start(threads=2)
+    try:
+        await until(part)
+        why = "all 2 threads have a handler that is over its deadline: no `def` handler is begun"
+        assert (part(), worker.health.is_ready) == ({"state": "degraded", "why": why}, True)
+
+        go_on["a.ru"].set()
+        await until(lambda: station.committed() == 1)
+        assert part() == {"state": "ok", "why": ""}
+    finally:
+        for one in go_on.values():
+            one.set()
