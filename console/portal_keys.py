@@ -42,21 +42,28 @@ async def known_portals(
     `UnknownStream` rather than make one.
     """
     patience_s = patience_s or _READ_S
-    await _check_kept(queue, settings.topic)
+    await _check_kept(queue, settings)
     async with portals_of(queue, settings) as registry:
         await registry.following.reached(-1, patience_s)
         await registry.following.refresh(patience_s)
         yield registry
 
 
-async def _check_kept(queue: "Queue", topic: str) -> None:
+async def _check_kept(queue: "Queue", settings: IngestSettings) -> None:
     """Raises `UnknownStream` where no store is: who follows one makes it, and then waits for a queue that is away."""
+    topic = settings.topic
     async with portal_store(queue, topic) as store:
-        if await store.ensure(only_plan=True):
-            raise UnknownStream(
-                f"there is no stream {names.portals(topic)}: is {topic} the topic? `forebay topics ensure` makes the "
-                'stream where portals are kept (auth = "registry", or seal_keys)'
-            )
+        if not await store.ensure(only_plan=True):
+            return
+    if not settings.keeps_portals:
+        raise UnknownStream(
+            'nothing is kept about portals: the settings have neither auth = "registry" nor seal_keys; are they those '
+            "of the ingest?"
+        )
+    raise UnknownStream(
+        f"there is no stream {names.portals(topic)}: is {topic} the topic? `forebay topics ensure` makes the stream "
+        'where portals are kept (auth = "registry", or seal_keys)'
+    )
 
 
 @asynccontextmanager

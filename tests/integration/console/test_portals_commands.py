@@ -219,6 +219,17 @@ def test_a_topic_that_is_not_there_is_told_and_not_made(desk: Desk, arguments: l
     assert "stream typo.portals" in desk.command("--topic", "typo", "topics", "plan").output
 
 
+def test_where_nothing_is_kept_about_portals_the_settings_are_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CLIENT_ID", "SEAL_KEYS"):
+        monkeypatch.delenv(f"FOREBAY_{name}")
+    monkeypatch.setenv("FOREBAY_AUTH", "none")
+
+    with pytest.raises(UnknownStream, match=r'kept about portals: .* neither auth = "registry" nor seal_keys'):
+        desk.command("--topic", "another", "portals", "list")
+
+
 def test_a_store_that_is_away_is_told_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = MemoryQueue()
     queue.fact_logs[names.portals(TOPIC)] = log = FactLog(names.portals(TOPIC))
