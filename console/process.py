@@ -31,6 +31,10 @@ def process(
         raise typer.Exit(run_worker(loaded.settings, target, only=group))
     import asyncio
 
+    from forebay.queues.opening import open_checked
+
+    # A file may be missing yet: who is started again later tries again, but the start tells it once, and ends.
+    open_checked(loaded.settings)
     raise typer.Exit(asyncio.run(_supervise(loaded, target, only=group)))
 
 

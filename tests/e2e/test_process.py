@@ -232,12 +232,14 @@ def test_a_way_into_kafka_that_can_not_work_stops_the_start(site: Any) -> None:
 def test_a_file_of_the_way_into_kafka_that_is_not_there_is_named_and_may_come_yet(site: Any) -> None:
     given = {"security.protocol": "SSL", "ssl.ca.location": "/nowhere/ca.pem"}
     site.settings |= {"queue_url": "kafka://127.0.0.1:9", "kafka": json.dumps(given)}
+    (site.folder / "shop.py").write_text(HANDLERS)
 
-    ended = site.run("ingest")
+    ended = [site.run("ingest"), *(site.run("process", "shop:handlers", "--processes", number) for number in "12")]
 
     # systemd starts again who ends like this, and nobody who ends by wrong settings.
-    assert ended.returncode == 1
-    assert "forebay: the setting kafka can't be used: ssl.ca.location: /nowhere/ca.pem can't be read" in ended.stderr
+    assert [one.returncode for one in ended] == [1, 1, 1]
+    told = "forebay: the setting kafka can't be used: ssl.ca.location: /nowhere/ca.pem can't be read"
+    assert [one.stderr.count(told) for one in ended] == [1, 1, 1]
 
 
 def log_of(site: Any) -> list[dict[str, Any]]:
