@@ -139,6 +139,7 @@ class Loading:
             if self._room.is_full:
                 end = record.offset
                 break
+            replay = portal.replay
             restored = portal.take(record, self._stream.topic, self._stream.group)
             theirs = found.setdefault(record.key, [])
             if restored is not None:
@@ -146,7 +147,8 @@ class Loading:
                 theirs.append(restored)
                 self._wanted[record.key] -= 1
             # Also behind one that is done already: what stands there may be a copy of what is not known to be kept.
-            if not self._wanted[record.key] or not portal.wants:
+            # And where nothing was left of a replay: what comes next is of another place, and may be this very record.
+            if not self._wanted[record.key] or not portal.wants or portal.replay is not replay:
                 del served[record.key]
         for name, portal in served.items():
             portal.passed(end)

@@ -100,7 +100,7 @@ class ParkedPortal:
         state = self.state
         if state.is_held or state.due_ms is not None or self.in_hand:
             return False
-        return self._replay is not None or not (self.replays or self.is_loaded)
+        return self.replay is not None or not (self.replays or self.is_loaded)
 
     @property
     def has_all_in_lane(self) -> bool:
@@ -115,7 +115,8 @@ class ParkedPortal:
         return len(self.front) >= self.state.records
 
     @property
-    def _replay(self) -> Replay | None:
+    def replay(self) -> Replay | None:
+        """The replay of which something is to be loaded, if it is one's turn."""
         replay = self.replays[0] if self.replays else None
         return replay if replay is not None and replay.loaded < len(replay.offsets) else None
 
@@ -126,12 +127,12 @@ class ParkedPortal:
 
     def source(self, parked: str) -> tuple[str, int]:
         """From which stream, and from where on, to load; `parked` is the parked stream."""
-        replay = self._replay
+        replay = self.replay
         return (replay.stream, replay.offsets[replay.loaded]) if replay is not None else (parked, self.load)
 
     def take(self, record: StoredRecord, topic: str, group: str) -> Restored | None:
         """The record as it goes into the lane; None when it is none that comes next."""
-        replay = self._replay
+        replay = self.replay
         if replay is not None:
             return self._take_replay(replay, record)
         entry = entries.read(record, group)
@@ -161,7 +162,7 @@ class ParkedPortal:
 
     def passed(self, end: int) -> None:
         """All that stands before the end in the stream of its source was seen."""
-        replay = self._replay
+        replay = self.replay
         if replay is None:
             self.front.position = max(self.front.position, end)
         else:
@@ -175,7 +176,7 @@ class ParkedPortal:
 
     def give_up_lost(self) -> None:
         """What should come next is gone: go on without it."""
-        replay = self._replay
+        replay = self.replay
         if replay is not None:
             self._tell_lost(_GONE, replay.stream, len(replay.offsets) - replay.loaded)
             del replay.offsets[replay.loaded :]

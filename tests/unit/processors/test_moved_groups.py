@@ -77,6 +77,23 @@ def test_it_does_while_what_waits_is_handled_and_all_of_it_is_committed(life: Li
     assert life.commits()[life.partition(PORTAL)].offset == OTHERS + 8
 
 
+def test_it_does_where_all_that_waited_was_in_memory_when_it_came_and_is_parked_again_with_it(life: Life) -> None:
+    life.move(0)
+    life.takes_s.update({OTHER: 0.1, PORTAL: 4.0})
+    worker = life.start(max_held_records=40, max_lane_records=1000)
+    life.let(0.1)
+    [lanes] = [one.lanes for one in worker.ownership if one.number == life.partition(PORTAL)]
+    while PORTAL not in lanes or len(lanes[PORTAL].records) < 5:
+        life.let(0.1)
+
+    life.failing.add(PORTAL)
+    life.let(20)
+    life.failing.clear()
+    life.let(120)
+
+    assert life.of(PORTAL) == [5, 6, 7, 8, *range(1, 9)]
+
+
 @pytest.mark.parametrize("another_follows", [False, True])
 @pytest.mark.parametrize("place", [0, OTHERS + 6])
 def test_what_comes_again_is_not_discarded_with_what_waited_when_that_was_ordered(

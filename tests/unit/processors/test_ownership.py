@@ -208,6 +208,32 @@ async def test_what_the_queue_did_not_take_is_confirmed_and_committed_with_the_n
     assert await place.ownership.confirm()
 
 
+async def test_commits_follow_one_another_and_are_of_what_has_news_only(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, lane, _ = place.take_in(0, 1)
+    asked, answers = list[int](), asyncio.Event()
+
+    async def slow(consumer: MemoryConsumer, commits: Mapping[int, Commit]) -> None:
+        asked.append(commits[0].offset)
+        await answers.wait()
+
+    monkeypatch.setattr(MemoryConsumer, "commit", slow)
+    place.then.finish_first(lane, 1)
+    first = asyncio.create_task(place.ownership.commit())
+    await asyncio.sleep(0)
+    place.then.finish_first(lane, 1)
+    second = asyncio.create_task(place.ownership.commit())
+    await asyncio.sleep(0)
+    assert asked == [1]
+
+    answers.set()
+    await asyncio.gather(first, second)
+    await place.ownership.commit()
+
+    assert asked == [1, 2]
+
+
 async def test_who_has_lost_what_could_not_be_committed_tells_of_it_no_more(place: Place) -> None:
     _, lane, _ = place.take_in(0)
     place.then.finish_first(lane, 1)

@@ -163,9 +163,11 @@ def test_a_fault_while_an_event_is_parked_holds_back_no_commit(world: World, mon
     world.let(5)
     monkeypatch.setattr(entries, "spill", faulty)
     world.send("a.example", 1)
-    world.let(5)
+    with capture_logs() as logs:
+        world.let(5)
 
     assert not faults
+    assert [one["portal"] for one in logs if one["event"] == "not parked: a fault"] == ["a.example"]
     assert world.commits()[world.partition("a.example")].offset == 1
 
     world.order(What.RESUME, "a.example")

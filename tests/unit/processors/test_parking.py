@@ -306,21 +306,31 @@ def test_what_is_drained_before_the_topic_comes_to_where_it_stood_is_not_handled
     assert shop.committed() == 1 + count
 
 
-def test_waits_that_were_asked_for_count_nothing_against_the_time_in_memory(shop: Shop) -> None:
+def test_waits_in_memory_have_a_total_and_those_that_were_asked_for_count_nothing_against_it(shop: Shop) -> None:
     @shop.on("ONTASK*")
     async def handler(event: PortalEvent) -> None:
         if len(shop.calls) <= 3:
             raise Retry(after_s=20)
-        if len(shop.calls) <= 5:
+        if len(shop.calls) <= 5 or id_of(event) == 2:
             raise ConnectionError("the portal's API is down")
 
+    def parked() -> set[str]:
+        return {record.key for log in shop.world.queue.logs[names.parked(TOPIC)] for record in log}
+
     shop.send("ONTASKADD", 1)
-    shop.start(memory_tries=10, retry_first_s=1, retry_total_s=30)
+    shop.start(memory_tries=10, retry_first_s=1, retry_longest_s=40, retry_total_s=30)
     shop.let(90)
 
     assert shop.calls == [[1]] * 6
     assert shop.committed() == 1
-    assert PORTAL not in {record.key for log in shop.world.queue.logs[names.parked(TOPIC)] for record in log}
+    assert PORTAL not in parked()
+
+    # After 1, 2, 4 and 8 s the next one would be longer than what is left.
+    shop.send("ONTASKADD", 2)
+    shop.let(16)
+
+    assert shop.calls[6:] == [[2]] * 5
+    assert PORTAL in parked()
 
 
 def test_a_portal_that_is_parked_for_being_many_while_it_waits_keeps_its_tries_and_its_time(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from forebay import PortalEvent, Retry
 from forebay.processors.parking.orders import What
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
-from tests.parking.shop import PORTAL, Shop
+from tests.parking.shop import PORTAL, Shop, id_of
 from tests.parking.world import PARTITIONS
 
 
@@ -51,7 +51,7 @@ def test_what_was_loaded_when_all_that_waits_was_discarded_is_discarded_too(shop
         shop.let(0.1)
 
     shop.world.order(What.DISCARD, PORTAL)
-    shop.let(60)
+    shop.let(8)
 
     assert shop.calls == [[number] for number in range(1, 6)]
     assert shop.dead_ids() == [6, 7, 8, 9]
@@ -137,21 +137,54 @@ def test_of_several_orders_that_were_obeyed_and_not_kept_yet_each_is_obeyed_by_t
     assert shop.calls == [[1], [1]]
 
 
-def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over(shop: Shop) -> None:
+@pytest.mark.parametrize("read_at_once", [2, 1000])
+def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over_and_nothing_else_comes_in_its_place(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, read_at_once: int
+) -> None:
+    monkeypatch.setattr("forebay.processors.parking.stream.BATCH_RECORDS", read_at_once)
+    number = shop.world.partition(PORTAL)
+    other = next(one for one in map("{}.example".format, range(99)) if shop.world.partition(one) == number)
     shop.on("ONTASK*")(handled)
     shop.start()
-    shop.send("ONTASKADD", 1, 2, 3, 4)
+    shop.send("ONTASKADD", *range(8))
+    shop.send("ONTASKADD", 8, 9, portal=other)
     shop.let(3)
     shop.calls.clear()
-    log = shop.world.queue.logs[TOPIC][shop.world.partition(PORTAL)]
-    del log[0], log[1]
+    shop.world.order(What.HOLD, PORTAL)
+    shop.let(3)
+    shop.send("ONTASKADD", 10)
+    log, gone = shop.world.queue.logs[TOPIC][number], {0, 2, 7}
+    log[:] = [record for record in log if record.offset not in gone]
 
-    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 4),))
-    shop.let(5)
-    shop.send("ONTASKADD", 5)
-    shop.let(5)
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 3), (4, 5), (7, 8)))
+    # Of this one nothing is left, and the next begins with what stands behind it.
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((2, 3),))
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((3, 4),))
+    shop.world.order(What.RESUME, PORTAL)
+    shop.let(8)
 
-    assert shop.calls == [[2], [4], [5]]
+    assert shop.calls == [[1], [4], [3], [10]]
+
+
+def test_each_event_of_a_replay_has_all_its_tries(shop: Shop) -> None:
+    is_down = False
+
+    @shop.on("*", tries=4)
+    async def handle(event: PortalEvent) -> None:
+        if is_down and shop.calls.count([id_of(event)]) < 4:
+            raise ConnectionError("the portal's API is down")
+
+    shop.send("ONAPPTEST", 1, 2)
+    shop.start()
+    shop.let(3)
+    shop.calls.clear()
+    is_down = True
+
+    shop.world.order(What.REPLAY, PORTAL, TOPIC, ((0, 2),))
+    shop.let(100)
+
+    assert shop.calls == [*[[1]] * 4, *[[2]] * 4]
+    assert shop.dead_ids() == []
 
 
 def test_what_was_not_parked_yet_when_all_that_waits_was_discarded_is_discarded_too(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from forebay.queues.errors import QueueUnavailable
 from forebay.queues.memory import MemoryConsumer, MemoryInspector
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
-from tests.parking.world import World
+from tests.parking.world import EACH, World
 
 PORTAL = "a.example"
 
@@ -159,6 +159,14 @@ def test_where_a_fault_keeps_it_from_beginning_it_begins_again_and_nothing_is_pa
 
     world.heal()
     world.judge()
+
+
+def test_who_begins_anew_commits_that_and_up_to_where_it_has_written_before_anything_is_parked(world: World) -> None:
+    world.start()
+    world.let(0.1)
+
+    assert not any(world.place(portal).begins_anew for portal in EACH)
+    assert [world.place(portal).end for portal in EACH] == [1, 1]
 
 
 def test_its_commit_says_which_orders_were_read_also_where_there_was_nothing_to_do(world: World) -> None:
