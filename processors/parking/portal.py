@@ -1,6 +1,7 @@
 """One parked portal of a partition that is ours: what is known of it, and which of its records are under way."""
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 
 from forebay.queues.contract import StoredRecord
@@ -170,17 +171,20 @@ class ParkedPortal:
 
     def _pass_over(self, replay: Replay, end: int) -> None:
         # What is no longer in its stream, since retention took it, can't be handled again.
-        while replay.loaded < len(replay.offsets) and replay.offsets[replay.loaded] < end:
-            del replay.offsets[replay.loaded]
-            self.tell_replays()
+        behind = bisect_left(replay.offsets, end, replay.loaded)
+        if behind > replay.loaded:
+            self._leave_out(replay, behind)
+
+    def _leave_out(self, replay: Replay, behind: int) -> None:
+        self._tell_lost(_GONE, replay.stream, behind - replay.loaded)
+        del replay.offsets[replay.loaded : behind]
+        self.tell_replays()
 
     def give_up_lost(self) -> None:
         """What should come next is gone: go on without it."""
         replay = self.replay
         if replay is not None:
-            self._tell_lost(_GONE, replay.stream, len(replay.offsets) - replay.loaded)
-            del replay.offsets[replay.loaded :]
-            self.tell_replays()
+            self._leave_out(replay, len(replay.offsets))
         elif self.is_broken:
             self._forget_lost()
         else:

@@ -161,9 +161,12 @@ def test_what_is_gone_of_a_replay_from_its_stream_is_passed_over_and_nothing_els
     shop.world.order(What.REPLAY, PORTAL, TOPIC, ((2, 3),))
     shop.world.order(What.REPLAY, PORTAL, TOPIC, ((3, 4),))
     shop.world.order(What.RESUME, PORTAL)
-    shop.let(8)
+    with capture_logs() as logs:
+        shop.let(8)
 
     assert shop.calls == [[1], [4], [3], [10]]
+    told = [one["records"] for one in logs if one["event"] == "records of a parked portal are gone"]
+    assert sum(told) == len([*gone, 2])
 
 
 def test_each_event_of_a_replay_has_all_its_tries(shop: Shop) -> None:
