@@ -38,7 +38,13 @@ _CLOSE = (("connection", "close"),)
 
 REFUSALS: Mapping[type[Exception], Refusal] = {
     NotOurPortal: Refusal(status=403, slug="not_our_portal", outcome="refused_auth"),
-    AddressNotAllowed: Refusal(status=403, slug="address_not_allowed", outcome="refused_auth", headers=_CLOSE),
+    AddressNotAllowed: Refusal(
+        status=403,
+        slug="address_not_allowed",
+        outcome="refused_auth",
+        detail="calls from this address are not taken",
+        headers=_CLOSE,
+    ),
     BodyTooSlow: Refusal(status=408, slug="body_too_slow", headers=_CLOSE),
     BodyTooLarge: Refusal(status=413, slug="body_too_large", headers=_CLOSE),
     MediaNotRead: Refusal(status=415, slug="media_not_read", headers=_CLOSE),

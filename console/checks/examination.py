@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forebay.console.versions import version_of
 from forebay.queues.findings import Finding, State
-from forebay.queues.opening import scheme_of
+from forebay.queues.opening import scheme_of, why_no_portals
 from forebay.queues.sql.address import path_of
 
 from .callers import caller_findings
@@ -32,6 +32,8 @@ _TOO_LOW_BYTES = 100 << 20
 
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
+
+_MAKE_A_KEY = "make one with forebay keys new, and set seal_keys to what it prints"
 
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 
@@ -66,11 +68,12 @@ def _settings(loaded: "Loaded") -> Iterator[Finding]:
 
 def _keys(settings: "Settings") -> Iterator[Finding]:
     if not settings.seal_keys:
+        no_portals = why_no_portals(settings.queue_url)
         yield Finding(
             check="seal_keys",
             state="warn",
             detail="none: access tokens are dropped, so handlers can't call a portal's REST API with them",
-            remedy="make one with forebay keys new, and set seal_keys to what it prints",
+            remedy=f"{no_portals}: another queue_url" if no_portals else _MAKE_A_KEY,
         )
     # Keys that are none have stopped us before: the settings refuse them.
     for number, key_id in enumerate(settings.seal_keys):

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from forebay.console.planning import counted
 from forebay.console.reading import portal_store
 from forebay.queues.contract import Queue
 from forebay.queues.errors import QueueError, Unsupported
 from forebay.queues.portals.contract import Fact, PlacedFact, PortalStore
 from forebay.queues.portals.facts import DATA_KEY, BadFact, key_in, read
+
+from .errors import CantMove
+from .sides import Side
 
 #: Facts that are kept at once.
 _AT_ONCE = 500
@@ -103,10 +107,21 @@ def _eras(known: Known) -> Iterator[tuple[str, str]]:
                 yield fact.key, str(read(fact.value)["era"])
 
 
-async def check_keeps(queue: Queue, topic: str) -> None:
-    """Raise `Unsupported`, with the reason, when the queue can't keep anything of portals."""
-    async with portal_store(queue, topic):
-        return
+async def kept_there(target: Side, found: Learned) -> Learned:
+    """What of it the target keeps. Raises `CantMove` where that is nothing, and something is known of a portal."""
+    try:
+        async with portal_store(target.queue, target.topic):
+            return found
+    except Unsupported as error:
+        # That a portal was forgotten keeps its old facts from coming again, and none can come there.
+        portals = {key.member_id for fact in found.facts if (key := key_in(fact.key)) is not None}
+        if not portals:
+            return replace(found, facts=[])
+        raise CantMove(
+            f"{target.name} keeps nothing of portals, and of {counted(len(portals), 'portal')} something is known: "
+            "take another target, or have the source forget them (forebay portals forget), after which nobody opens "
+            "the secrets that they had sealed"
+        ) from error
 
 
 async def carry_facts(queue: Queue, topic: str, facts: list[Fact]) -> None:

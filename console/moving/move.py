@@ -19,7 +19,7 @@ from .arrived import Arrived, arrived
 from .carrying import Carrier, Sending
 from .choosing import ALL, chosen
 from .errors import CantMove, NotNow
-from .facts import Learned, carry_facts, check_keeps, known_by, lacking_facts, learned_since
+from .facts import Learned, carry_facts, kept_there, known_by, lacking_facts, learned_since
 from .going_back import moved_away
 from .lacking import Waits
 from .plan import Plan, counted, parts_of, stream_of
@@ -109,9 +109,7 @@ class Move:
             found = learned_since(source, target, since.get(names.portals(self.topic), {}).get(0, 0))
         else:
             found = lacking_facts(source, target)
-        if found.facts:
-            await check_keeps(self.target.queue, self.topic)
-        return found
+        return await kept_there(self.target, found) if found.facts else found
 
     async def reasons(self, plan: Plan) -> list[str]:
         """Why it can't begin just now."""

@@ -25,8 +25,10 @@ async def orders_between(
 
 def is_for_workers(order: Order, topic: str) -> bool:
     """Whether workers have to do something for it; what else stands there only says what was done."""
-    is_about_parking = order.stream == names.parked(topic)
-    return bool(order.spans) and not is_about_parking if order.what is What.REPLAY else is_about_parking
+    if order.what is What.REPLAY:
+        # Quarantined calls are read again and sent by the command itself.
+        return bool(order.spans) and order.stream not in (names.parked(topic), names.quarantine(topic))
+    return order.stream == names.parked(topic)
 
 
 def count_of(order: Order) -> int:

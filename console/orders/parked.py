@@ -19,7 +19,7 @@ from forebay.schemas.portal import partition_of
 
 from .following import Following
 from .parking_view import Waiting, parking_views
-from .writer import OrderWriter, order_writer
+from .writer import OrderWriter, check_can_obey, order_writer
 
 #: A worker obeys within about two seconds; one that has not after so long has another trouble.
 PATIENCE_LOOKS = 30
@@ -76,6 +76,7 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
         inspected(queue) as inspector,
         order_writer(queue, settings.topic, why) as writer,
     ):
+        check_can_obey(queue)
         following, stop = Following(inspector=inspector, topic=settings.topic), Stop()
         ordered = Ordered(portals=portals, following=following)
         partitions = await inspector.partitions(settings.topic)

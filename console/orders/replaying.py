@@ -18,7 +18,7 @@ from forebay.queues.reading import between
 from forebay.schemas import names
 
 from .following import Following
-from .writer import Meanwhile, OrderWriter, Pace, order_all, order_writer
+from .writer import Meanwhile, OrderWriter, Pace, check_can_obey, order_all, order_writer
 
 #: How often it is looked how far the workers are: as often as they tell it.
 _LOOK_S = 1.0
@@ -138,6 +138,7 @@ async def carry_out(
     since: Mapping[int, int] | None = None,
 ) -> bool:
     """Replay the plan, tell how far it is and how it ended. Whether all is well."""
+    check_can_obey(queue)
     stop, result = Stop(), Replay(plan=plan, following=Following(inspector=inspector, topic=topic))
     try:
         with ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:

@@ -12,6 +12,7 @@ from forebay.console.reading import producing
 from forebay.console.stopping import Stop
 from forebay.console.times import to_ms, utc_now
 from forebay.processors.parking import orders
+from forebay.processors.parking.attendant import can_park
 from forebay.processors.parking.orders import Order, What
 from forebay.queues.contract import Inspector, Producer, Queue
 from forebay.queues.errors import QueueError
@@ -69,6 +70,15 @@ class OrderWriter:
                     f"{partition}: was {stream} made with another number of partitions?"
                 )
         return [replace(order, offset=place.offset) for order, place in zip(given, places, strict=True)]
+
+
+def check_can_obey(queue: Queue) -> None:
+    """Raise `QueueError` where no worker looks for orders: letters that are to be replayed would be gone."""
+    if not can_park(queue):
+        raise QueueError(
+            "workers obey no orders on this queue, from which nothing can be read a second time: no portal is parked "
+            "or held there, and nothing handled again"
+        )
 
 
 @asynccontextmanager

@@ -42,10 +42,10 @@ class Door:
     def admit(self, scope: Scope) -> None:
         """Raise `AddressNotAllowed` when the call comes from an address that may not call."""
         allow_list = self._allow_list
-        if allow_list is None or self._client(scope) in allow_list:
+        if allow_list is None or (client := self._client(scope)) in allow_list:
             return
         if allow_list.is_known or not self._proves_otherwise:
-            raise AddressNotAllowed("calls from this address are not taken")
+            raise AddressNotAllowed(self._told(client))
 
     def fails_again(self, scope: Scope) -> bool:
         """Whether whoever calls from there is known for failing; asked only when somebody is."""
@@ -61,6 +61,13 @@ class Door:
             if count == MANY:
                 self._teller.warn("calls of somebody are refused again and again; no more of it", who=name)
         return FailsAgain(str(error)) if max(counts) >= MANY else error
+
+    def _told(self, client: Address | None) -> str:
+        if client is None:
+            return "callers: who calls can't be told by X-Forwarded-For"
+        if client in self._proxies:
+            return f"callers: the proxy {client} names no caller: have it send X-Forwarded-For"
+        return f"callers: {client} is not among those who may call"
 
     def _client(self, scope: Scope) -> Address | None:
         forwarded: Sequence[bytes] = scope.get(FORWARDED, ())

@@ -62,6 +62,7 @@ _REMEDIES = (
     ("INTERNAL_ERROR", "the node's log says why; where it stays, start the node anew (docs/rabbitmq.md)"),
     ("Connection refused", "check that RabbitMQ runs, host and port in queue_url, and listeners.tcp"),
     *LACKING.items(),
+    ("WRONG_VERSION_NUMBER", "the node speaks no TLS on this port: write amqp://, or name its TLS port (5671)"),
     ("CERTIFICATE_VERIFY_FAILED", "cafile in queue_url; the host's name as in the certificate"),
     ("CERTIFICATE_REQUIRED", "certfile and keyfile in queue_url: the node lets in who shows a certificate"),
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "certfile and keyfile in queue_url, if the node asks for a certificate"),

@@ -37,7 +37,9 @@ _BY_WORDS = {
     "No such file": "check the files that queue_url names",
     "Connection refused": "check that Redis runs, host and port in queue_url, and bind",
     "Name or service not known": "check the host in queue_url",
-    "Timeout connecting": "check host and port in queue_url, and the firewalls in between",
+    # A server without TLS waits for the rest of what it takes for a command.
+    "Timeout connecting": "check host and port in queue_url, the firewalls in between, and that rediss:// is for a TLS "
+    "port",
     "Timeout reading": "it hangs, or its disk does: look at its log; we connect again by ourselves",
     "Connection closed by server": "we connect again by ourselves; its log says why",
     "Connection reset": "we connect again by ourselves; its log says why",

@@ -229,6 +229,19 @@ def test_doctor_finds_what_is_there_and_what_is_not(forebay: Command, monkeypatc
     assert shown.splitlines()[-1] == f"0 failed, {warned} to look at, {len(after) - warned} ok"
 
 
+def test_doctor_has_nobody_set_keys_on_a_queue_that_refuses_them(forebay: Command) -> None:
+    [nobodys] = free_ports(1)
+
+    rows = forebay.run("--queue-url", f"memcached://127.0.0.1:{nobodys}", "doctor", "--json", status=1).splitlines()
+
+    (keys,) = [row for row in map(json.loads, rows) if row["check"] == "seal_keys"]
+    assert keys["state"] == "warn"
+    assert (
+        keys["remedy"]
+        == "Memcached can't keep what is known of portals, since it may lose it at any time: another queue_url"
+    )
+
+
 def test_doctor_fails_where_the_queue_can_not_be_made(forebay: Command) -> None:
     rows = [
         json.loads(line)

@@ -1,5 +1,6 @@
 """`forebay doctor` and `forebay topics` over Memcached."""
 
+import asyncio
 import base64
 import json
 import socket
@@ -11,7 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
+from forebay.console.reading import opened, producing
 from forebay.queues.bad_settings import BadSettings
+from forebay.queues.contract import Record
+from forebay.queues.errors import QueueError
+from forebay.queues.settings import QueueSettings
+from forebay.schemas import names
 from tests.databases.console import Command
 from tests.memcached.server import MemcachedServer
 
@@ -75,3 +81,23 @@ def test_a_registry_of_portals_is_refused(forebay: Command, monkeypatch: pytest.
     for one in told:
         assert isinstance(one.exception, BadSettings)
         assert "auth=registry" in str(one.exception)
+
+
+@pytest.mark.parametrize("order", [("parked", "hold", "--portal", "a.example"), ("dead", "replay", "--all")])
+def test_what_no_worker_would_obey_is_not_ordered(forebay: Command, order: tuple[str, ...]) -> None:
+    forebay.run("topics", "ensure")
+    asyncio.run(_put_a_dead_letter(forebay.url))
+
+    refused = CliRunner().invoke(build(), ["--queue-url", forebay.url, *order, "--yes"])
+
+    assert isinstance(refused.exception, QueueError)
+    assert "workers obey no orders" in str(refused.exception)
+    assert len(forebay.run("dead", "list", "--json").splitlines()) == 1
+    assert forebay.run("audit", "--json") == ""
+
+
+async def _put_a_dead_letter(url: str) -> None:
+    settings = QueueSettings(queue_url=url)
+    letter = Record(key="a.example", value=b"x", timestamp_ms=5, headers=((names.DEAD_GROUP, b"forebay"),))
+    async with opened(settings) as queue, producing(queue, settings.topic) as producer:
+        await producer.send(names.dead(settings.topic), letter)

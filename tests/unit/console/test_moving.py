@@ -74,6 +74,19 @@ async def test_open_letters_go_to_their_streams_and_what_was_dealt_with_stays(
     assert (letter.value, call.value) == (open_one.value, a_record(B, 1).value)
 
 
+async def test_a_quarantined_call_that_was_read_again_stays_and_no_worker_is_waited_for(
+    queue: MemoryQueue, target: MemoryQueue
+) -> None:
+    (read_again, _) = await put(queue, names.quarantine(TOPIC), a_record(A, 1), a_record(A, 2))
+    named = Planned(portal=A, partition=partition_of(A, 4), group="", stream=names.quarantine(TOPIC))
+    named.add(read_again.offset, 0)
+    await order_writer(queue).put_all(named, Ordered.REPLAY)
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert [call.value for call in there(target, names.quarantine(TOPIC))] == [a_record(A, 2).value]
+
+
 async def test_a_replay_that_is_under_way_goes_ahead_of_what_is_parked_and_of_what_is_behind(
     queue: MemoryQueue, target: MemoryQueue
 ) -> None:

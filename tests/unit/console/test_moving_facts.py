@@ -2,6 +2,7 @@
 
 import pytest
 
+from forebay.console.moving.errors import CantMove
 from forebay.console.moving.facts import known_by
 from forebay.console.moving.telling import told_before
 from forebay.queues.errors import QueueError, Unsupported
@@ -117,5 +118,16 @@ async def test_a_queue_that_keeps_nothing_of_portals_is_a_source_and_a_target_as
 
     assert values(new, A) == [1]
     await know(queue, data_key("", "k1"))
-    with pytest.raises(Unsupported, match="can't keep what is known of portals"):
+    with pytest.raises(CantMove, match=r"memory://new keeps nothing of portals, and of 1 portal.*portals forget"):
         await a_move(queue, between, GIVEN, again=True).plan()
+
+
+async def test_portals_that_were_forgotten_are_no_hindrance_where_nothing_is_kept_of_any(queue: MemoryQueue) -> None:
+    target = _Unknowing()
+    key, _ = data_key("", "k1")
+    await know(queue, data_key("", "k1"), Fact(key, None), facts.new_era("m", "e"))
+    await put(queue, TOPIC, a_record(A, 1))
+
+    await carried(a_move(queue, target, GIVEN))
+
+    assert values(target, A) == [1]

@@ -67,6 +67,27 @@ async def test_a_call_from_elsewhere_is_refused_before_its_body_is_read() -> Non
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "told"),
+    [
+        ("198.51.100.9", None, "callers: 198.51.100.9 is not among those who may call"),
+        ("127.0.0.1", "198.51.100.9", "callers: 198.51.100.9 is not among those who may call"),
+        ("127.0.0.1", None, "callers: the proxy 127.0.0.1 names no caller: have it send X-Forwarded-For"),
+        ("127.0.0.1", "10.1.1.1", "callers: the proxy 10.1.1.1 names no caller: have it send X-Forwarded-For"),
+        ("127.0.0.1", "unknown", "callers: who calls can't be told by X-Forwarded-For"),
+    ],
+)
+async def test_the_log_says_who_was_refused_for_his_address_and_the_answer_does_not(
+    peer: str, forwarded: str | None, told: str
+) -> None:
+    async with running(callers=LISTED) as ingest:
+        with structlog.testing.capture_logs() as lines:
+            answer = await post(ingest, peer, forwarded)
+
+    assert [line["detail"] for line in lines if line["event"] == "a call was refused"] == [told]
+    assert orjson.loads(answer.content)["detail"] == "calls from this address are not taken"
+
+
 async def test_where_nothing_is_limited_every_address_may_call_and_nobody_is_believed() -> None:
     async with running() as ingest:
         assert (await post(ingest, "198.51.100.9", "203.0.113.9")).status_code == 200

@@ -1,7 +1,10 @@
 """What a person reads when RabbitMQ refuses something: its own words, as real nodes said them, and what to do."""
 
+from ssl import SSLError
+
 import pytest
 from pika.exceptions import (
+    AMQPConnectionError,
     AuthenticationError,
     ChannelClosedByBroker,
     ConnectionClosedByBroker,
@@ -40,6 +43,7 @@ from forebay.queues.rabbitmq.faults import sentence
             ),
             "certfile and keyfile",
         ),
+        (AMQPConnectionError(SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")), "amqp://"),
         (
             ChannelClosedByBroker(
                 406,
