@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import json
-import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymemcache import MemcacheError
 from typer.testing import CliRunner
 
 from forebay.console.cli import build
@@ -19,7 +20,7 @@ from forebay.queues.errors import QueueError
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.databases.console import Command
-from tests.memcached.server import MemcachedServer
+from tests.memcached.server import MemcachedServer, direct
 
 
 @pytest.fixture
@@ -63,12 +64,25 @@ def test_a_server_that_takes_no_more_connections_is_found(
     server = memcached_servers("-c", "60")
 
     with ExitStack() as strangers:
-        for _ in range(60):
-            strangers.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        _take_every_connection(server.url(), strangers)
         found = Command(server.url()).findings(status=1)["queue"]
 
     assert found["state"] == "fail"
     assert "-c" in found["detail"] + found["remedy"]
+
+
+def _take_every_connection(url: str, strangers: ExitStack) -> None:
+    held: list[Any] = []
+    while True:
+        stranger = direct(url)
+        try:
+            stranger.version()
+        except (MemcacheError, OSError):
+            # One that started the server may be on its way out, and would leave its place to the next.
+            if int(held[0].stats()[b"curr_connections"]) == len(held):
+                return
+        else:
+            held.append(strangers.enter_context(closing(stranger)))
 
 
 def test_a_registry_of_portals_is_refused(forebay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
