@@ -89,8 +89,8 @@ def check_places(plan: Plan, partitions: int) -> None:
     if strays:
         raise QueueError(
             f"records of {strays[0].portal} stand in partition {strays[0].partition} of {strays[0].stream}, and its "
-            f"orders would not (the same for {len(strays) - 1} other portals): were they written before the "
-            "partitions became more, or by another program?"
+            f"orders would not (the same for {len(strays) - 1} other portals): they were written before the partitions "
+            "became more, or by another program. Leave them out, by a later --from or --since, or by --portal"
         )
 
 

@@ -233,6 +233,13 @@ class Admin:
         client = self._clients.outsider(self._faults, group)
         try:
             return client.committed(asked, timeout=_ANSWER_S)
+        except KafkaException as error:
+            # Why the group's coordinator can't be asked, as without the right to, is told to whoever polls, and to
+            # nobody else: until then it looks like a broker that is slow.
+            told = client.poll(0)
+            if told is not None and (reason := told.error()) is not None:
+                raise KafkaException(reason) from error
+            raise
         finally:
             closing.end(client.close)
 

@@ -56,6 +56,16 @@ def sentence(error: KafkaError) -> str:
     return f"Kafka: {told.removesuffix('.')}; {to_do}" if to_do else f"Kafka: {told}"
 
 
+def of_change(error: KafkaError) -> str:
+    """The same of a topic that is to be made, or to grow: what is lacking is another right than that to use it."""
+    if error.code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        return sentence(error)
+    return (
+        f"Kafka: {error.str().removesuffix('.')}; give our user Create on the topic, and Alter for more partitions "
+        "(kafka-acls), or do it as a user that may"
+    )
+
+
 def is_empty(error: KafkaError) -> bool:
     """Whether it only says that nothing works."""
     return error.code() in _EMPTY

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 from forebay.queues.errors import QueueError, QueueUnavailable
 
 from .admin import Admin
-from .faults import cause, sentence, unknown_stream
+from .faults import cause, of_change, unknown_stream
 
 #: How often to look whether the brokers know of it, and how long to wait in between.
 _TRIES = 100
@@ -61,4 +61,4 @@ async def _asked(admin: Admin, name: str, partitions: int, *, only_check: bool) 
     try:
         await admin.grow(name, partitions, only_check=only_check)
     except KafkaException as error:
-        raise QueueError(f"topic {name} can't get {partitions} partitions. {sentence(cause(error))}") from error
+        raise QueueError(f"topic {name} can't get {partitions} partitions. {of_change(cause(error))}") from error

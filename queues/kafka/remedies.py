@@ -44,6 +44,9 @@ _QUOTA = (
     "(kafka-configs --describe --entity-type users, and --entity-type clients)"
 )
 
+#: Brokers since 2.8 let an idempotent producer begin that may write any topic.
+_NOTHING_TO_WRITE = "our user may write no topic: give it Write (kafka-acls), as `forebay doctor` says"
+
 _FEW_BROKERS = (
     "see that all brokers are there; or, where there are to be no more, make the topics yourself, with fewer copies "
     "(kafka-topics --create)"
@@ -62,7 +65,7 @@ _REMEDIES = {
     KafkaError.GROUP_ID_NOT_FOUND: _OTHER_KIND,
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: _OTHER_PROTOCOL,
     KafkaError.GROUP_MAX_SIZE_REACHED: _FULL_GROUP,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give our user the right on the cluster (kafka-acls)",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: _NOTHING_TO_WRITE,
     KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or lower max_body_bytes",
     KafkaError.INVALID_TIMESTAMP: _OTHER_TIME,
     # So librdkafka says it of each record, whatever the brokers had against it; ours have a key, and are whole.
@@ -101,6 +104,10 @@ _REMEDIES_BY_TEXT = (
         "PLAINTEXT broker listener",
         "this port speaks no TLS: set security.protocol in the setting kafka to PLAINTEXT or SASL_PLAINTEXT, or use "
         "another port",
+    ),
+    (
+        "wrong version number",
+        "what answers there speaks no TLS: check the address and its port, and security.protocol in the setting kafka",
     ),
     (
         "Invalid response size",

@@ -12,7 +12,7 @@ from forebay.schemas import names
 from forebay.schemas.logger import get_logger
 
 from .admin import Admin, Topic
-from .faults import cause, sentence, unknown_stream
+from .faults import cause, of_change, unknown_stream
 from .layout import COPIES, config_for, config_for_facts, copies_for, planned
 from .placement import Placement
 
@@ -241,5 +241,5 @@ def _already_there(name: str, error: KafkaException) -> bool:
     if found.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return False
     if found.retriable() or found.code() in _PASSING:
-        raise QueueUnavailable(f"topic {name} could not be made. {sentence(found)}") from error
-    raise QueueError(f"topic {name} could not be made. {sentence(found)}") from error
+        raise QueueUnavailable(f"topic {name} could not be made. {of_change(found)}") from error
+    raise QueueError(f"topic {name} could not be made. {of_change(found)}") from error

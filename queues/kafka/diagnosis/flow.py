@@ -115,7 +115,8 @@ class Diagnosis:
                     check=f"broker {number}",
                     state="fail",
                     detail=f"tells its clients to come to {address}; from here: {trouble.detail}",
-                    remedy="set advertised.listeners of the brokers to addresses that are reached from here",
+                    remedy=f"{trouble.remedy}; where it is well, set advertised.listeners of the brokers to addresses "
+                    "that are reached from here",
                 )
         yield Finding(check="brokers", state="ok", detail=", ".join(f"{one} at {at}" for one, at in given.items()))
 

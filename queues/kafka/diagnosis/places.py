@@ -25,7 +25,9 @@ async def places(
         commits = await admin.commits(needs.group, needs.events, numbers)
         starts, tops = await admin.starts(needs.events, numbers), await admin.tops(needs.events, numbers)
         stands = {at.partition: at.offset for at in commits if at.offset >= 0}
-        late = await _late(admin, topic, needs.events, {**starts, **stands}, tops, round(now() * _MS))
+        # What was taken before it was handled waits for nobody any more.
+        waits = {number: max(start, stands.get(number, start)) for number, start in starts.items()}
+        late = await _late(admin, topic, needs.events, waits, tops, round(now() * _MS))
     except QueueError:
         # Who may do what, and which broker is away, is told elsewhere.
         return

@@ -144,7 +144,7 @@ FAULTS: Mapping[str, tuple[Callable[[Secured, Mapping[str, Way]], Way], tuple[st
     ),
     "an advertised address where nobody is": (
         lambda s, w: w["clear"].at(s.at("LOST")),
-        ("broker 1: tells its clients to come to 127.0.0.1:", "refuses connections", "advertised.listeners"),
+        ("broker 1: tells its clients to come to 127.0.0.1:", "that the broker runs", "advertised.listeners"),
     ),
     "an advertised name that nobody knows": (
         lambda s, w: w["clear"].at(s.at("NAMELESS")),

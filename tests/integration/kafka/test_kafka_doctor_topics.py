@@ -174,7 +174,8 @@ def stand(secured: Secured, topic: str, offset: int) -> None:
 
 
 def test_a_group_whose_place_was_taken_is_told(secured: Secured, doctor: Doctor, made: AdminClient, topic: str) -> None:
-    fill(secured, topic, 5)
+    altered(made, topic, retention_ms=8 * DAY_S * 1000)
+    fill(secured, topic, 6)
     stand(secured, topic, 2)
     well = doctor(ways_in(secured)["clear"])
     for done in made.delete_records([TopicPartition(topic, 0, 5)]).values():
@@ -189,6 +190,8 @@ def test_a_group_whose_place_was_taken_is_told(secured: Secured, doctor: Doctor,
     [told] = taken.told("fail").splitlines()
     assert f"group {topic}: in partitions 0 of {topic} 3 records were taken before it had handled them" in told
     assert f"--group {topic} --topic {topic}:0 --reset-offsets --to-earliest --execute" in told
+    # What is gone was older; what is still there is not.
+    assert "older than half of retention.ms" not in taken.told("warn")
     [told] = beyond.told("fail").splitlines()
     assert f"group {topic}: in partitions 0 of {topic} it stands behind the end" in told
 

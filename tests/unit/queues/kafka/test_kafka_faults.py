@@ -58,6 +58,12 @@ def test_a_login_that_was_cut_off_is_no_wrong_password(text: str, is_reason: boo
     assert ("sasl.password" in sentence(error)) is is_reason
 
 
+def test_a_port_that_speaks_no_tls_is_no_trouble_of_certificates() -> None:
+    text = "SSL handshake failed: error:0A00010B:SSL routines::wrong version number"
+
+    assert "speaks no TLS" in sentence(KafkaError(KafkaError._SSL, text))
+
+
 def test_a_group_that_another_kind_of_program_has_is_not_told_as_missing_alone() -> None:
     code = KafkaError.GROUP_ID_NOT_FOUND
 
