@@ -48,7 +48,7 @@ async def read_by_others(inspector: Inspector, topic: str, group: str) -> list[s
 
 def nobody_read(group: str, others: Sequence[str]) -> str:
     """What a person is told then."""
-    return f"nobody ever read as group {group}, but {', '.join(others)} did: say --group"
+    return f"nobody ever read as group {group}, but {', '.join(others)} did: is the group right (--group)?"
 
 
 async def lags(inspector: Inspector, settings: QueueSettings, portal: str | None, now_ms: int = 0) -> list[Row]:

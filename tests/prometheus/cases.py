@@ -428,7 +428,7 @@ CASES = (
         at="27m",
         not_yet="24m",
         says="The canary has found 2 things in the queue that must be mended, twice in a row: settings by which it may "
-        "lose events, or something that is missing. `forebay doctor` says what.",
+        "lose events, or rights that are missing. `forebay doctor` says what.",
         labels={"namespace": "events", "job": "canary", "pod": "c-0", "state": "fail"},
         quiet=({queue_findings("warn"): "3x60"}, {queue_findings("fail"): "0x5 2x10 0x20"}),
     ),

@@ -167,7 +167,7 @@ def test_an_order_for_a_group_that_is_none_says_which_there_are(night: Night) ->
     held = night.command("parked", "hold", "--portal", A, "--group", "typo", "--no-wait")
     meant = night.command("parked", "hold", "--portal", A)
 
-    assert "nobody ever read as group typo, but forebay did: say --group" in held.stderr
+    assert "nobody ever read as group typo, but forebay did: is the group right (--group)?" in held.stderr
     assert (held.exit_code, meant.exit_code) == (1, 0)
 
 

@@ -131,7 +131,7 @@ async def test_a_group_as_which_nobody_ever_read_is_told_with_those_that_did() -
     passage = await gone(Looked(states={"b": state(8), "c": state(7)}), groups=("b", "a"), patience_s=SOON_S)
 
     assert passage.missed == "finished"
-    assert passage.why == "nobody ever read as group a, but b, c did: say --group"
+    assert passage.why == "nobody ever read as group a, but b, c did: is the group right (--group)?"
 
 
 async def test_every_group_that_is_named_has_to_finish_it() -> None:
