@@ -19,6 +19,7 @@ from .named_files import named_files, unreadable
 from .properties import (
     Properties,
     everywhere,
+    for_admin,
     for_member,
     for_outsider,
     for_producer,
@@ -132,7 +133,7 @@ class Clients:
 
     def admin(self, faults: Faults) -> AdminClient:
         """A client for questions about the cluster, and for making topics."""
-        return self._made(AdminClient, self._shared, faults)
+        return self._made(AdminClient, for_admin(self._shared), faults)
 
     def _made(
         self,

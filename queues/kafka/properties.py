@@ -97,6 +97,12 @@ _CONSUMER: Properties = {
     "statistics.interval.ms": 2000,
 }
 
+_ADMIN: Properties = {
+    # By default a client is connected with whom it needs alone. Asking a broker that refuses connections, as a dead one
+    # does, it tries that 20,000 times a second (librdkafka 2.16). One that stays connected with all of them waits.
+    "enable.sparse.connections": False,
+}
+
 _OUTSIDER: Properties = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -193,7 +199,7 @@ def _clients(shared: Properties) -> list[tuple[Callable[[Any], object], Properti
     return [
         (Producer, for_producer(shared)),
         *((Consumer, properties) for properties in (member, *outsiders)),
-        (AdminClient, shared),
+        (AdminClient, for_admin(shared)),
     ]
 
 
@@ -266,6 +272,11 @@ def token_fault(shared: Mapping[str, str | int | bool]) -> str:
 def for_producer(shared: Mapping[str, str | int | bool], *, singly: bool = False) -> Properties:
     """The properties of a producer; `singly` it sends each record by itself."""
     return {**_PRODUCER, **shared, **({"batch.num.messages": 1} if singly else {})}
+
+
+def for_admin(shared: Mapping[str, str | int | bool]) -> Properties:
+    """The properties of a client for questions about the cluster."""
+    return {**_ADMIN, **shared}
 
 
 def for_outsider(shared: Mapping[str, str | int | bool], group: str, *, browses: bool = False) -> Properties:

@@ -15,6 +15,7 @@ from forebay.queues.kafka.faults import Faults
 from forebay.queues.kafka.properties import (
     everywhere,
     faults_of,
+    for_admin,
     for_member,
     for_outsider,
     for_producer,
@@ -54,7 +55,13 @@ def test_a_url_that_can_not_be_meant_is_told_without_its_password(url: str, reme
 def test_properties_pass_through_to_every_client() -> None:
     shared = everywhere(settings(security_protocol="SASL_SSL", linger_ms=2, sasl_password="secret"))
 
-    for properties in (for_producer(shared), for_outsider(shared, "g"), for_member(shared, group="g", instance="")):
+    clients = (
+        for_producer(shared),
+        for_admin(shared),
+        for_outsider(shared, "g"),
+        for_member(shared, group="g", instance=""),
+    )
+    for properties in clients:
         assert properties["security.protocol"] == "SASL_SSL"
         assert properties["linger.ms"] == 2
         assert properties["sasl.password"] == "secret"
@@ -62,7 +69,7 @@ def test_properties_pass_through_to_every_client() -> None:
 
 def test_what_the_page_says_is_set_is_set() -> None:
     shared = everywhere(settings())
-    ours = {**for_member(shared, group="g", instance=""), **for_producer(shared)}
+    ours = {**for_member(shared, group="g", instance=""), **for_producer(shared), **for_admin(shared)}
 
     told = {name: value for name, value, _ in documented()}
     usual = {name: value for name, _, value in documented()}
