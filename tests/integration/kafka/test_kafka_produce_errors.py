@@ -191,7 +191,7 @@ async def test_a_producer_that_may_not_write_says_so_and_goes_on_once_it_may(moc
     mock.fail(Api.INIT_PRODUCER_ID, *[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 1000)
     producer = opened(mock.bootstrap).producer()
 
-    with pytest.raises(QueueUnavailable, match="right on the cluster"):
+    with pytest.raises(QueueUnavailable, match="it Write"):
         await producer.send(STREAM, record(1))
     mock.relent(Api.INIT_PRODUCER_ID)
     # Its next client begins a second later, and may be ready just after a check has given up.
@@ -208,7 +208,7 @@ async def test_the_check_tells_why_the_client_of_a_producer_is_finished(mock: Mo
     mock.fail(Api.INIT_PRODUCER_ID, *[KafkaError.CLUSTER_AUTHORIZATION_FAILED] * 1000)
     producer = opened(mock.bootstrap).producer()
 
-    with pytest.raises(QueueUnavailable, match="right on the cluster"):
+    with pytest.raises(QueueUnavailable, match="it Write"):
         await producer.check()
 
     await producer.close()
