@@ -116,10 +116,12 @@ async def test_partitions_that_somebody_adds_to_one_of_our_topics_are_used_by_no
     program = Program(group=site.settings.group, errors=dict.fromkeys(MANY, Reject("no stock")))
     worker = later.start(program)
 
-    held = await order(site.settings, What.HOLD, [WELL], "", wait=True)
-    await later.send(WELL, 1)
     for portal in MANY:
         await later.send(portal, 1)
+    # An order that nobody is there to obey is not waited for.
+    await later.all_committed()
+    held = await order(site.settings, What.HOLD, [WELL], "", wait=True)
+    await later.send(WELL, 1)
     await later.all_committed()
     async with inspected(queue) as inspector:
         waiting = [row["records"] for row in await lags(inspector, site.settings, WELL)]

@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from forebay.queues.errors import QueueUnavailable
 from forebay.queues.kafka.clients import Clients
@@ -18,9 +18,17 @@ class Client:
     def __init__(self, answer: object = None) -> None:
         self._answer = answer
         self.is_closed = self.is_at_rest = False
+        #: The topics whose leaders it asked for, and those it was told to read, one after the other.
+        self.asked: list[str] = []
 
-    def assign(self, places: object) -> None:
+    def assign(self, places: list[TopicPartition]) -> None:
         """It reads from there on, in vain."""
+        self.asked += [f"reads {place.topic}" for place in places]
+
+    def list_topics(self, topic: str, timeout: float) -> None:
+        """No answer in time."""
+        self.asked.append(f"asks for {topic}")
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def unassign(self) -> None:
         """It reads no more."""
@@ -80,6 +88,17 @@ def test_what_was_complained_of_before_a_record_came_is_not_the_reason_for_a_lat
 
     with pytest.raises(QueueUnavailable, match="no record came"):
         reader.read("events", 0, 1, 2, 1)
+
+
+def test_a_reader_that_goes_to_another_topic_asks_for_its_leaders_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(cast(Clients, Made(client := Client())))
+    record = Message(topic="", partition=0, offset=0, key=b"k", value=b"v")
+    monkeypatch.setattr(client, "poll", lambda timeout: record)
+
+    found = [reader.read(stream, partition, 0, 1, 1) for stream in ("parked", "audit") for partition in (0, 1)]
+
+    assert all(found)
+    assert client.asked == ["reads parked", "reads parked", "asks for audit", "reads audit", "reads audit"]
 
 
 @pytest.mark.parametrize("answer", [None, KafkaException(KafkaError(KafkaError._TRANSPORT))], ids=["none", "error"])
