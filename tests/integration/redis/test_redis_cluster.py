@@ -12,6 +12,7 @@ from forebay.queues.redis.keys import Keys
 from forebay.queues.settings import QueueSettings
 from forebay.schemas import names
 from tests.integration.queues.members import PARTITIONS, STREAM, Follower
+from tests.ports import free_ports
 from tests.redis.server import RedisServer, direct
 
 
@@ -22,12 +23,14 @@ def opened(url: str) -> Queue:
 @pytest.fixture
 async def cluster(redis_servers: Callable[..., RedisServer]) -> list[RedisServer]:
     """Two nodes of a Redis Cluster, of which each has half of the slots."""
-    nodes = [redis_servers("cluster-enabled yes") for _ in range(2)]
+    # By default their bus has the port 10,000 above, which may be one of those of outgoing connections.
+    buses = free_ports(2)
+    nodes = [redis_servers("cluster-enabled yes", f"cluster-port {bus}") for bus in buses]
     for number, (node, slots) in enumerate(zip(nodes, ((0, 8191), (8192, 16383)), strict=True)):
         with direct(node.url()) as admin:
             admin.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
             admin.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-            admin.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+            admin.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, buses[0])
     for node in nodes:
         with direct(node.url()) as admin:
             while admin.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
