@@ -107,9 +107,7 @@ class Outlet:
             return False
         self._spool_why_not = ""
         clock = asyncio.get_running_loop().time
-        breaker = Breaker(lambda: spool.counts.acknowledged, self._deadline_s, clock)
-        if self._why_not:
-            breaker.open(self._why_not)
+        breaker = Breaker(lambda: spool.counts.acknowledged, self._deadline_s, clock, why=self._why_not)
         self._passage = Passage(producer, spool, breaker, self._deadline_s, pace=self._pace(_BURST_S))
         pace = self._pace(_DRAIN_BURST_S)
         self._drain = Drain(

@@ -24,7 +24,8 @@ class Breaker:
     only late ones came, and then none, it closes after ten seconds.
 
     `acknowledged` is a number that grows when another process of this host heard one that closes it. Without
-    `deadline_s` all are in time.
+    `deadline_s` all are in time. With `why` it begins open, as before a queue is opened: nothing is wrong then, and
+    nothing is told.
     """
 
     def __init__(
@@ -32,15 +33,19 @@ class Breaker:
         acknowledged: Callable[[], int],
         deadline_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        why: str = "",
     ) -> None:
         self._acknowledged, self._deadline_s, self._clock = acknowledged, deadline_s, clock
-        self._seen = 0
+        self._seen = acknowledged()
         self._is_half_open = False
         self._pause_s, self._over_at, self._late_at = 0.0, -math.inf, -math.inf
         #: When it closes, while it is half-open and nothing more is heard.
         self._ends_at = math.inf
         #: Why it is not closed; empty while it is.
-        self.why = ""
+        self.why = why
+        #: Whether it was told that it is not.
+        self._is_told = False
 
     @property
     def is_open(self) -> bool:
@@ -63,6 +68,7 @@ class Breaker:
             self._pause()
         if not self.why:
             log.warning("the queue takes nothing; events go to the spool", reason=why)
+            self._is_told = True
         self.why, self._seen, self._is_half_open = why, self._acknowledged(), False
 
     def _pause(self) -> None:
@@ -89,6 +95,6 @@ class Breaker:
 
     def close(self) -> None:
         """Events may go to the queue. Idempotent."""
-        if self.why:
+        if self._is_told:
             log.info("the queue takes events again")
-        self.why, self._is_half_open = "", False
+        self.why, self._is_half_open, self._is_told = "", False, False

@@ -61,6 +61,34 @@ async def test_streams_are_made_when_what_kept_them_from_being_made_has_passed(f
     await outlet.close()
 
 
+class MadeLater(MemoryQueue):
+    """Takes its time, when it is asked for its streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = asyncio.Event()
+
+    async def ensure(self, streams: Iterable[str], partitions: int) -> list[str]:
+        """As in the contract, in time."""
+        await self.may_go_on.wait()
+        return await super().ensure(streams, partitions)
+
+
+async def test_that_a_start_takes_a_moment_is_no_trouble_and_told_as_none(tmp_path: Path) -> None:
+    outlet = Outlet(queue := MadeLater(), topic="events", partitions=1, spool=Spool(tmp_path, LARGE), sleep=at_once)
+
+    with capture_logs() as told:
+        await outlet.open()
+        is_spooled = await outlet.send("events", RECORD)
+        queue.may_go_on.set()
+        async with asyncio.timeout(10):
+            await until_it_takes(outlet)
+
+    assert is_spooled
+    assert [line["event"] for line in told] == ["the queue is open"]
+    await outlet.close()
+
+
 class NeverOpens(Spool):
     """Can't be opened."""
 
