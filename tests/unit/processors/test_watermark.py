@@ -312,6 +312,12 @@ def test_what_was_finished_before_a_restart_up_to_a_gap_is_passed_with_it() -> N
     assert (watermark.position, watermark.finished_beyond()) == (105, [])
 
 
+def test_what_comes_behind_a_gap_over_several_runs_of_an_earlier_owner_is_handled() -> None:
+    watermark = Watermark(100, [(101, 103), (104, 108), (200, 201)])
+
+    assert [watermark.receive(offset, 0) for offset in (150, 200, 201)] == [True, False, True]
+
+
 def test_what_came_after_a_commit_was_finished_by_nobody_before() -> None:
     watermark = Watermark(100, [(101, 103), (104, 108)])
 
