@@ -114,6 +114,7 @@ async def test_what_comes_when_nothing_new_is_to_be_begun_is_left_as_it_was(plac
     place.ownership.assigned(0, Commit(offset=1, note=b"note"))
     assert place.ownership.open_one(0) is None
     place.ownership.gap(0, 1, 7)
+    place.ownership.rewritten(0, 1)
     await place.ownership.commit()
     await place.ownership.revoked(0)
 

@@ -178,7 +178,7 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
         (5, b"FN\x04" + zlib.compress(bytes((5, 1, 1, 1, 1, 1)))),
         (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1)))),
         (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 2)))),
-        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 0x81)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 0x81)))),
     ],
 )
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
