@@ -36,7 +36,10 @@ class Commits:
         try:
             await self._consumer.commit(commits)
         except Fenced as fenced:
-            return [one for one in changed if one.number in fenced.partitions]
+            others = [one for one in changed if one.number in fenced.partitions]
+            if len(others) < len(changed):
+                self._health.ok("commits")
+            return others
         except QueueUnavailable as error:
             _has_news_again(changed)
             self._health.degraded("commits", f"the queue takes no commits: {error}", partial(_any_waits, changed))

@@ -79,7 +79,7 @@ def encode_note(committed: int, runs: Sequence[Run], max_bytes: int, place: Plac
             return note
         if not kept:
             break
-        kept = kept[: int(len(kept) * min(max_bytes / len(note), 1) * _CAUTION)]
+        kept = kept[: int(len(kept) * max_bytes / len(note) * _CAUTION)]
     return b""
 
 

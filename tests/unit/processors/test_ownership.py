@@ -114,6 +114,7 @@ async def test_what_comes_when_nothing_new_is_to_be_begun_is_left_as_it_was(plac
     place.ownership.assigned(0, Commit(offset=1, note=b"note"))
     assert place.ownership.open_one(0) is None
     place.ownership.gap(0, 1, 7)
+    place.ownership.rewritten(0, 1)
     await place.ownership.commit()
     await place.ownership.revoked(0)
 
@@ -208,6 +209,23 @@ async def test_what_the_queue_did_not_take_is_confirmed_and_committed_with_the_n
     assert await place.ownership.confirm()
 
 
+async def test_a_queue_that_takes_commits_again_is_well_also_when_it_refuses_what_another_owns_by_now(
+    place: Place,
+) -> None:
+    _, lane, _ = place.take_in(0)
+    place.then.finish_first(lane, 1)
+    place.ownership.assigned(1, Commit(offset=0))
+    place.queue.down = True
+    assert not await place.ownership.confirm()
+    place.queue.down = False
+
+    await place.ownership.commit()
+
+    assert [one.number for one in place.ownership] == [0]
+    assert place.committed() == 1
+    assert "takes no commits" not in str(place.health.report())
+
+
 async def test_commits_follow_one_another_and_are_of_what_has_news_only(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,8 +255,10 @@ async def test_commits_follow_one_another_and_are_of_what_has_news_only(
 async def test_who_has_lost_what_could_not_be_committed_tells_of_it_no_more(place: Place) -> None:
     _, lane, _ = place.take_in(0)
     place.then.finish_first(lane, 1)
+    place.ownership.assigned(1, Commit(offset=0))
     place.queue.down = True
-    await place.ownership.commit()
+    await place.ownership.confirm()
+    place.ownership.lost(1)
     assert "takes no commits" in str(place.health.report())
 
     place.ownership.lost(0)

@@ -178,7 +178,7 @@ def test_a_record_that_comes_a_second_time_is_not_handled_again() -> None:
         (5, b"FN\x04" + zlib.compress(bytes((5, 1, 1, 1, 1, 1)))),
         (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1)))),
         (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 2)))),
-        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 0x81)))),
+        (5, b"FN\x03" + zlib.compress(bytes((5, 1, 1, 1, 1, 1, 0x81)))),
     ],
 )
 def test_a_foreign_broken_or_misplaced_note_is_refused(committed: int, note: bytes) -> None:
@@ -310,6 +310,12 @@ def test_what_was_finished_before_a_restart_up_to_a_gap_is_passed_with_it() -> N
     watermark.gap(102, 105)
 
     assert (watermark.position, watermark.finished_beyond()) == (105, [])
+
+
+def test_what_comes_behind_a_gap_over_several_runs_of_an_earlier_owner_is_handled() -> None:
+    watermark = Watermark(100, [(101, 103), (104, 108), (200, 201)])
+
+    assert [watermark.receive(offset, 0) for offset in (150, 200, 201)] == [True, False, True]
 
 
 def test_what_came_after_a_commit_was_finished_by_nobody_before() -> None:
