@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
+from forebay.console.orders.lost import make_up_for_lost
 from forebay.console.orders.operators import who
 from forebay.console.orders.writer import OrderWriter
 from forebay.console.reading import producing
@@ -212,6 +213,8 @@ class Move:
         why = f"was held in {self.source.name}, from which it was moved"
         writer = OrderWriter(producer=producer, topic=self.topic, who=who(), why=why, now_ms=self.now_ms)
         partitions = self.target.settings.partitions
+        if plan.held:
+            await make_up_for_lost(self.target.inspector, producer, self.topic, self.now_ms())
         for group, portal in plan.held:
             await writer.put(portal, Ordered.HOLD, group, partition_of(portal, partitions))
 

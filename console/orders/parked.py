@@ -18,6 +18,7 @@ from forebay.schemas.errors import ForebayError
 from forebay.schemas.portal import partition_of
 
 from .following import Following
+from .lost import make_up_for_lost
 from .parking_view import Waiting, parking_views
 from .writer import OrderWriter, check_can_obey, order_writer
 
@@ -77,6 +78,7 @@ async def order(settings: QueueSettings, what: What, portals: Sequence[str], why
         order_writer(queue, settings.topic, why) as writer,
     ):
         check_can_obey(queue)
+        await make_up_for_lost(inspector, writer.producer, settings.topic, writer.now_ms())
         following, stop = Following(inspector=inspector, topic=settings.topic), Stop()
         ordered = Ordered(portals=portals, following=following)
         partitions = await inspector.partitions(settings.topic)

@@ -18,6 +18,7 @@ from forebay.queues.reading import between
 from forebay.schemas import names
 
 from .following import Following
+from .lost import make_up_for_lost
 from .writer import Meanwhile, OrderWriter, Pace, check_can_obey, order_all, order_writer
 
 #: How often it is looked how far the workers are: as often as they tell it.
@@ -143,6 +144,7 @@ async def carry_out(
     try:
         with ended_by_ctrl_c(stop), progress("replay", count_in(plan), sys.stderr) as told:
             async with order_writer(queue, topic, why) as writer:
+                await make_up_for_lost(inspector, writer.producer, topic, writer.now_ms())
                 await follow(result, writer, Pace(rate=rate, stop=stop), told, since)
     finally:
         # Also after an error a person wants to know how far it came.

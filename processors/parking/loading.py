@@ -92,6 +92,8 @@ class Loading:
             await self._room.room()
             portal = self._next()
             if portal is None:
+                # Nothing is to be read, and nothing hinders it.
+                self.trouble = ""
                 self._news.clear()
                 continue
             try:
@@ -100,8 +102,10 @@ class Loading:
             except Exception as error:
                 # A fault, too, may be of this portal's records alone: the others take their turns.
                 self._put_last(portal)
-                self.trouble = f"parked records can't be read: {error}"
-                _log.warning("parked records can't be read; trying again", portal=portal.portal, error=repr(error))
+                trouble, before = f"parked records can't be read: {error}", self.trouble
+                self.trouble = trouble
+                if trouble != before:
+                    _log.warning("parked records can't be read; trying again", portal=portal.portal, error=repr(error))
                 await asyncio.sleep(_AGAIN_S)
 
     def _next(self) -> ParkedPortal | None:

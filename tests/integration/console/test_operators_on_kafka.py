@@ -143,3 +143,32 @@ async def test_partitions_that_somebody_adds_to_one_of_our_topics_are_used_by_no
     await later.stop(worker)
     await later.producer.close()
     await queue.close()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_what_is_ordered_in_an_audit_topic_that_was_made_anew_is_obeyed(
+    kafka: Kafka, site: Site, is_running: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, audit = Program(group=site.settings.group), names.audit(site.settings.topic)
+    await site.send(A, 1)
+    worker = site.start(program)
+    await site.all_committed()
+    for what in (What.HOLD, What.RESUME) * 3:
+        assert (await order(site.settings, what, [A], "", wait=True)).following.open == 0
+    if not is_running:
+        await site.stop(worker)
+    kafka.delete(audit)
+    queue = open_queue(site.settings)
+    await queue.ensure([audit], PARTITIONS)
+    await queue.close()
+    if not is_running:
+        worker = site.start(program)
+
+    held = await order(site.settings, What.HOLD, [A], "", wait=True)
+    await site.send(A, 2)
+    await site.all_committed()
+    waiting = [(row.portal, row.records) for row in await list_waiting(site.settings, site.settings.group)]
+
+    assert held.following.open == 0
+    assert (waiting, program.handled[A]) == ([(A, 1)], [1])
+    assert f"of {audit} ends at 0, and workers have read orders up to 6" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from forebay import PortalEvent
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
 from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueUnavailable
 from forebay.schemas import names
 from tests.parking.moody import TOPIC
 from tests.parking.shop import PORTAL, Shop, id_of
@@ -151,3 +152,31 @@ def test_the_tries_of_an_event_count_on_when_more_is_loaded_behind_it(
     assert shop.calls.count([first_of_the_last_64]) == 4
     assert shop.dead_ids() == [first_of_the_last_64]
     assert len(shop.calls) == 399 + 3
+
+
+def test_what_can_not_be_read_is_told_once_and_no_longer_than_somebody_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = next(f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0)
+    worker = world.start()
+    world.failing.add(portal)
+    world.send(portal, 3)
+    world.let(5)
+
+    async def read(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        raise QueueUnavailable("away")
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(ParkedStream, "read", read)
+        world.let(120)
+        assert worker.health.status == "degraded"
+        world.order(What.HOLD, portal)
+        world.let(5)
+        assert worker.health.status == "ok"
+    assert [one["event"] for one in logs if "can't be read" in one["event"]] == [
+        "parked records can't be read; trying again"
+    ]
+
+    world.order(What.RESUME, portal)
+    world.heal()
+    world.judge()
