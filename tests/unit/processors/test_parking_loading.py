@@ -169,10 +169,12 @@ def test_what_can_not_be_read_is_told_once_and_no_longer_than_somebody_waits_for
     with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(ParkedStream, "read", read)
         world.let(120)
-        assert worker.health.status == "degraded"
+        status = [worker.health.status]
         world.order(What.HOLD, portal)
         world.let(5)
-        assert worker.health.status == "ok"
+        status.append(worker.health.status)
+
+    assert status == ["degraded", "ok"]
     assert [one["event"] for one in logs if "can't be read" in one["event"]] == [
         "parked records can't be read; trying again"
     ]
