@@ -54,6 +54,10 @@ _TO_SPARE = 0.9
 class Clients:
     """The clients of one cluster, as the settings want them."""
 
+    #: A producer is given nothing for so long. Given a record before it has found the brokers it gets its id only half
+    #: a second later, when librdkafka looks again.
+    connecting_s = 0.05
+
     def __init__(self, settings: QueueSettings) -> None:
         self._shared = everywhere(settings)
         # What librdkafka does once in a process, such as setting up OpenSSL, is done before a fork: a worker that takes

@@ -122,7 +122,7 @@ class KafkaProducer(Producer):
     def _produce_held(self) -> None:
         # First what failed since the last look: nothing that was submitted before that is told may be kept.
         self._poll()
-        while self._held and not (self._client.is_spent or self._placement.is_asking):
+        while self._held and self._client.takes_records and not self._placement.is_asking:
             self._produce(self._held.popleft())
 
     def _produce(self, number: int) -> None:

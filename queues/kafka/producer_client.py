@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -35,6 +36,12 @@ class ProducerClient:
         self.denied: tuple[int, QueueError] | None = None
         #: librdkafka's.
         self.own: Producer = clients.producer(self.faults, self._read_statistics, singly=sends_singly)
+        self._takes_from = monotonic() + clients.connecting_s
+
+    @property
+    def takes_records(self) -> bool:
+        """Whether a record may be given to it."""
+        return not self.is_spent and monotonic() >= self._takes_from
 
     @property
     def is_ready(self) -> bool:

@@ -59,7 +59,7 @@ class Client:
 class Made:
     """Gives out a client that reports nothing until it may, and then well ones."""
 
-    room = 100_000, 1 << 20
+    room, connecting_s = (100_000, 1 << 20), 0.0
 
     def __init__(self) -> None:
         self.clients: list[Client] = []

@@ -53,7 +53,7 @@ class Sent:
 class Broker:
     """Its log, and who writes into it."""
 
-    room = 100_000, 1 << 20
+    room, connecting_s = (100_000, 1 << 20), 0.0
 
     def __init__(self) -> None:
         self.log: dict[Line, list[bytes]] = defaultdict(list)

@@ -125,7 +125,7 @@ class Leaving(Client):
 class Forgetful:
     """Keeps none of the clients that it makes."""
 
-    room = 100_000, 1 << 20
+    room, connecting_s = (100_000, 1 << 20), 0.0
 
     def __init__(self) -> None:
         self.ended_in: list[asyncio.Future[int]] = []
@@ -210,3 +210,27 @@ async def test_who_gives_up_closing_a_producer_is_told_of_what_was_not_acknowled
 
     assert {str(error) for error in told} == {"the producer was closed before Kafka had answered"}
     assert closing.cancelled() and len(made.clients[0]) == 0
+
+
+async def test_a_client_is_given_its_first_record_when_it_had_time_to_find_the_brokers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [7.0]
+    monkeypatch.setattr("forebay.queues.kafka.producer_client.monotonic", lambda: now[0])
+    made = Made()
+    made.connecting_s = 0.05
+    producer = producer_of(made)
+    client, kept = made.clients[0], [asyncio.get_running_loop().create_future() for _ in range(2)]
+    client.may_report = True
+
+    taken = []
+    for place, value in zip(kept, (b"0", b"1"), strict=True):
+        producer.submit("events", Record(key="a.ru", value=value, timestamp_ms=1), place)
+        now[0] += 0.03
+        taken.append(list(client.taken))
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*kept)
+
+    assert taken == [[], []]
+    assert client.taken == [b"0", b"1"]
+    await producer.close()
