@@ -36,14 +36,15 @@ async def lost_orders(inspector: Inspector, topic: str) -> list[Lost]:
     """Where the audit stream ends before what any group has noted to have read of it."""
     # The notes first: what is ordered meanwhile is read by nobody before it is there.
     known: dict[int, int] = {}
-    for partitions in (await inspector.groups(topic)).values():
-        for partition, state in partitions.items():
+    for states in (await inspector.groups(topic)).values():
+        for partition, state in states.items():
             known[partition] = max(known.get(partition, 0), note_of(state).place.orders)
-    ends = await stream_ends(inspector, names.audit(topic))
+    ends, partitions = await stream_ends(inspector, names.audit(topic)), await inspector.partitions(topic)
     return [
         Lost(partition=partition, end=end, known=known[partition])
         for partition, end in sorted(ends.items())
-        if end < known.get(partition, 0)
+        # Partitions that somebody has added to the audit stream alone are used by nobody.
+        if partition < partitions and end < known.get(partition, 0)
     ]
 
 
@@ -52,8 +53,7 @@ async def make_up_for_lost(inspector: Inspector, producer: Producer, topic: str,
     lost = await lost_orders(inspector, topic)
     if not lost:
         return
-    stream = names.audit(topic)
-    partitions = await inspector.partitions(stream)
+    stream, partitions = names.audit(topic), await inspector.partitions(topic)
     for one in lost:
         note(
             f"partition {one.partition} of {stream} ends at {one.end:,}, and workers have read orders up to "

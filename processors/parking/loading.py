@@ -102,10 +102,10 @@ class Loading:
             except Exception as error:
                 # A fault, too, may be of this portal's records alone: the others take their turns.
                 self._put_last(portal)
-                trouble, before = f"parked records can't be read: {error}", self.trouble
-                self.trouble = trouble
-                if trouble != before:
+                trouble = f"parked records can't be read: {error}"
+                if trouble != self.trouble:
                     _log.warning("parked records can't be read; trying again", portal=portal.portal, error=repr(error))
+                self.trouble = trouble
                 await asyncio.sleep(_AGAIN_S)
 
     def _next(self) -> ParkedPortal | None:

@@ -66,3 +66,13 @@ async def test_where_nothing_is_lost_nothing_is_put(worker: Worker, capsys: pyte
 
     assert sum(map(len, worker.queue.logs[names.audit(TOPIC)])) == 1
     assert capsys.readouterr().err == ""
+
+
+async def test_what_somebody_added_to_the_audit_stream_alone_is_left_alone(worker: Worker) -> None:
+    class Fewer(Groups):
+        async def partitions(self, stream: str) -> int:
+            return 3 if stream == TOPIC else 4
+
+    await make_up_for_lost(Fewer(worker.queue, {"crm": {3: noted(5)}}), worker.queue.producer(), TOPIC, 7)
+
+    assert sum(map(len, worker.queue.logs[names.audit(TOPIC)])) == 0
