@@ -14,7 +14,7 @@ from forebay.queues.kafka.remedies import is_definite
 
 from . import files
 from .needed import Needed
-from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, told, unreachable
+from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_clear, speaks_tls, told, unreachable
 
 #: So long we wait for a login, looking for the reason in between: a client that is refused only tries again.
 _LOGIN_S = (0.5, 1.0, 2.5)
@@ -90,19 +90,12 @@ class Diagnosis:
         """What the port shows us, and librdkafka does not tell."""
         tls = uses_tls(self._properties)
         if tls:
-            trouble = await bad_certificate(address, self._properties)
+            trouble = await bad_certificate(address, self._properties) or await _no_tls(address)
         else:
-            trouble = await self._only_tls(address)
+            trouble = await _only_tls(address)
         if trouble is None and not uses_sasl(self._properties):
             trouble = _wants_login(await mechanisms(address, tls=tls), tls=tls)
         return trouble
-
-    async def _only_tls(self, address: Address) -> Trouble | None:
-        if not await speaks_tls(address):
-            return None
-        wanted = "SASL_SSL" if await mechanisms(address, tls=True) else "SSL"
-        to_do = f"set security.protocol in the setting kafka to {wanted}, or use another port"
-        return Trouble(detail="this port speaks TLS only", remedy=to_do)
 
     async def _advertised(self, nodes: Mapping[int, str], reached: list[Address]) -> AsyncIterator[Finding]:
         """The troubles of the addresses that the brokers give to their clients: all work is done there."""
@@ -119,6 +112,22 @@ class Diagnosis:
                     "that are reached from here",
                 )
         yield Finding(check="brokers", state="ok", detail=", ".join(f"{one} at {at}" for one, at in given.items()))
+
+
+async def _no_tls(address: Address) -> Trouble | None:
+    if not await speaks_clear(address):
+        return None
+    wanted = "SASL_PLAINTEXT" if await mechanisms(address, tls=False) else "PLAINTEXT"
+    to_do = f"set security.protocol in the setting kafka to {wanted}, or use another port"
+    return Trouble(detail="this port speaks no TLS", remedy=to_do)
+
+
+async def _only_tls(address: Address) -> Trouble | None:
+    if not await speaks_tls(address):
+        return None
+    wanted = "SASL_SSL" if await mechanisms(address, tls=True) else "SSL"
+    to_do = f"set security.protocol in the setting kafka to {wanted}, or use another port"
+    return Trouble(detail="this port speaks TLS only", remedy=to_do)
 
 
 def _wants_login(offered: list[str], *, tls: bool) -> Trouble | None:

@@ -20,8 +20,10 @@ _CONNECT_S = 3.0
 
 _DEFAULT_PORT = 9092
 
-#: Kafka's protocol: the request SaslHandshake, version 1; a mechanism that no broker has; the answer to it.
-_SASL_HANDSHAKE = struct.pack(">hhih", 17, 1, 1, -1)
+#: Kafka's protocol: the request SaslHandshake, version 1; its number, which the answer bears; a mechanism that no
+#: broker has; the code that is answered.
+_NUMBER = 1
+_SASL_HANDSHAKE = struct.pack(">hhih", 17, 1, _NUMBER, -1)
 _NO_MECHANISM = b"FOREBAY-ASKS"
 _UNSUPPORTED_MECHANISM = 33
 
@@ -113,15 +115,28 @@ async def speaks_tls(address: Address) -> bool:
         return False
 
 
+async def speaks_clear(address: Address) -> bool:
+    """Whether a Kafka is there that wants no TLS. (It answers a question about logins also where it wants none.)"""
+    return bool(await _handshake(address, tls=False))
+
+
 async def mechanisms(address: Address, *, tls: bool) -> list[str]:
     """The ways to log in that the port offers; empty when it wants no login."""
-    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, struct.error):
+    with suppress(struct.error):
+        return _offered(await _handshake(address, tls=tls))
+    return []
+
+
+async def _handshake(address: Address, *, tls: bool) -> bytes:
+    """What a Kafka answers to one that wants to log in by what it doesn't know; empty where none answers."""
+    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
         async with _connected(address, _trusting() if tls else None) as (reader, writer), asyncio.timeout(_CONNECT_S):
             asked = _SASL_HANDSHAKE + _text(_NO_MECHANISM)
             writer.write(struct.pack(">i", len(asked)) + asked)
-            [size] = struct.unpack(">i", await reader.readexactly(4))
-            return _offered(await reader.readexactly(size))
-    return []
+            size, number = struct.unpack(">ii", await reader.readexactly(8))
+            if number == _NUMBER:
+                return await reader.readexactly(size - 4)
+    return b""
 
 
 def _text(text: bytes) -> bytes:
@@ -129,8 +144,8 @@ def _text(text: bytes) -> bytes:
 
 
 def _offered(answer: bytes) -> list[str]:
-    code, count = struct.unpack_from(">hi", answer, 4)
-    found, at = [], 10
+    code, count = struct.unpack_from(">hi", answer)
+    found, at = [], 6
     for _ in range(count if code == _UNSUPPORTED_MECHANISM else 0):
         [length] = struct.unpack_from(">h", answer, at)
         found.append(answer[at + 2 : at + 2 + length].decode("ascii", "replace"))

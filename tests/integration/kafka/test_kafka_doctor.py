@@ -201,6 +201,28 @@ def test_a_port_that_is_another_servers_is_told(secured: Secured, doctor: Doctor
     assert "what answers there is no Kafka" in report.told("fail")
 
 
+def test_a_port_without_tls_is_told_also_where_it_is_silent_to_it(secured: Secured, doctor: Doctor) -> None:
+    host, port = secured.clear.split(":")
+
+    class Patient(BaseRequestHandler):
+        """As a broker with a `socket.request.max.bytes` that lets it take the begin of TLS for a request's size."""
+
+        def handle(self) -> None:
+            while asked := self.request.recv(4096):
+                if asked[0] == 0:
+                    with socket.create_connection((host, int(port))) as broker:
+                        broker.sendall(asked)
+                        self.request.sendall(broker.recv(4096))
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Patient) as relay:
+        Thread(target=relay.serve_forever, daemon=True).start()
+        report = doctor(ways_in(secured)["tls"].at(f"127.0.0.1:{relay.server_address[1]}"))
+        relay.shutdown()
+
+    assert report.status == 1
+    assert "speaks no TLS -> set security.protocol in the setting kafka to PLAINTEXT, or" in report.told("fail")
+
+
 def test_one_address_of_several_that_is_wrong_is_a_warning(secured: Secured, doctor: Doctor, made: AdminClient) -> None:
     report = doctor(ways_in(secured)["clear"].at(f"kafka.invalid:9092,{secured.clear}"))
 
