@@ -90,6 +90,9 @@ _CONSUMER: Properties = {
     "enable.partition.eof": True,
     # Measured: the default of 1000 cost a factor of 3.4.
     "fetch.queue.backoff.ms": 20,
+    # Of one partition at a time, so that what is in hand is of many: by default a thousand kilobytes, which may be ten
+    # thousand records, and whoever waits for others has the portals of two or three partitions alone.
+    "fetch.message.max.bytes": 262_144,
     "fetch.wait.max.ms": 250,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,

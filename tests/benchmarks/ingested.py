@@ -24,6 +24,8 @@ PROPERTIES: dict[str, str | int | bool] = {
     "acks": "all",
     "partitioner": "murmur2_random",
     "compression.type": "lz4",
+    # As the ingest writes it.
+    "batch.size": 60_000,
     "queue.buffering.max.messages": 1_000_000,
 }
 FLUSH_S = 60.0

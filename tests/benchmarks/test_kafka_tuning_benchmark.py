@@ -36,6 +36,7 @@ SENDING: Sequence[Mapping[str, str | int]] = (
 )
 READING: Sequence[Mapping[str, str | int]] = (
     {},
+    {"fetch.message.max.bytes": 1_048_576},
     {"fetch.queue.backoff.ms": 1000},
     {"queued.max.messages.kbytes": 65_536, "queued.min.messages": 100_000},
     {"fetch.wait.max.ms": 500},

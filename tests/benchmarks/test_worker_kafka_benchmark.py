@@ -4,6 +4,7 @@ The broker shares the machine: compare the ratios. CPU is that of the reading pr
 every figure once, so that what else the machine does falls on each alike.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,8 @@ ZIPF, ZIPF_RECORDS = 1.1, 12_000
 PACED_RECORDS, PACED_RATE = 12_000, 1500.0
 #: What came before the worker had joined is done so long after its first event.
 CAUGHT_UP_S = 1.0
+#: How much a Kafka client asks of one partition by default. Less at a time is of more partitions at once.
+DEFAULT_FETCH, SLOW_RECORDS = {"fetch.message.max.bytes": 1 << 20}, 200_000
 MANY_PORTALS, FEW_PORTALS, MEMORY_RECORDS = 100_000, 100, 200_000
 US, MS, P99 = 1_000_000, 1000, 98
 
@@ -93,13 +96,18 @@ class Bench:
         return Run(records=records, wall_s=wall_s, cpu_s=cpu_s)
 
     async def worker(
-        self, handlers: str, topic: str, records: int = RECORDS, meanwhile: Callable[[], None] = lambda: None
+        self,
+        handlers: str,
+        topic: str,
+        records: int = RECORDS,
+        meanwhile: Callable[[], None] = lambda: None,
+        **settings: str,
     ) -> tuple[Run, Path]:
         """What a worker with these of timed_handlers.py needs for it, when every record is committed; and its site."""
         (folder := self.folder / uuid4().hex).mkdir()
         with open_site(folder) as site:
             site.settings |= {"queue_url": f"kafka://{self.bootstrap}", "topic": topic, "group": uuid4().hex}
-            site.settings |= {"concurrency": str(AT_ONCE)}
+            site.settings |= {"concurrency": str(AT_ONCE)} | settings
             shutil.copy(HERE / "timed_handlers.py", folder)
             (folder / "records").write_text(str(records))
             site.start("process", "process", f"timed_handlers:{handlers}")
@@ -170,6 +178,22 @@ def line(name: str, rounds: Sequence[dict[str, Run]]) -> str:
     to_bare = middle(lambda each: each[name].rate / each["bare"].rate)
     to_eager = middle(lambda each: each[name].rate / each["eager"].rate)
     return f"  {name:12} {rate:9,.0f}/s  {cpu_us:5.1f} us CPU  x{to_bare:.2f} bare consume  x{to_eager:.2f} eager loop"
+
+
+async def test_what_slow_handlers_get_of_a_backlog(bench: Bench) -> None:
+    topic = bench.filled(even(SLOW_RECORDS))
+    fetches: dict[str, dict[str, str]] = {"ours": {}, "the default": {"kafka": json.dumps(DEFAULT_FETCH)}}
+    rounds: list[dict[str, Run]] = []
+    for _ in range(ROUNDS):
+        runs = {name: await bench.worker("waits_long", topic, SLOW_RECORDS, **those) for name, those in fetches.items()}
+        rounds.append({name: run for name, (run, _) in runs.items()})
+
+    print(f"\n{SLOW_RECORDS:,} records of {PORTALS} portals, a handler that waits 50 ms, {AT_ONCE} at once")
+    for name in fetches:
+        rate, peak_mb = (median(getattr(each[name], of) for each in rounds) for of in ("rate", "peak_mb"))
+        ratio = median(each[name].rate / each["the default"].rate for each in rounds)
+        print(f"  fetches as {name:12} {rate:7,.0f}/s  x{ratio:.2f}  at most {peak_mb:.0f} MB")
+    assert rounds
 
 
 async def test_how_close_a_hot_portal_comes_to_its_own_limit(bench: Bench) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from forebay import Handlers, PortalEvent
 
-trivial, reads_data, waits, booked = Handlers(), Handlers(), Handlers(), Handlers()
+trivial, reads_data, waits, waits_long, booked = Handlers(), Handlers(), Handlers(), Handlers(), Handlers()
 
-#: How long another system takes to answer.
-WORK_S = 0.005
+#: How long another system takes to answer, and one that is slow.
+WORK_S, LONG_WORK_S = 0.005, 0.05
 
 _ends = {0, int(Path("records").read_text()) - 1}
 _numbers = count()
@@ -54,6 +54,14 @@ async def look_at_the_data(event: PortalEvent) -> None:
 async def wait(event: PortalEvent) -> None:
     """Another system is asked."""
     await asyncio.sleep(WORK_S)
+    if next(_numbers) in _ends:
+        mark()
+
+
+@waits_long.on("*")
+async def wait_long(event: PortalEvent) -> None:
+    """One that is slow is asked."""
+    await asyncio.sleep(LONG_WORK_S)
     if next(_numbers) in _ends:
         mark()
 

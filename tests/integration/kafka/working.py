@@ -31,6 +31,7 @@ class Site:
     handlers: Handlers = field(default_factory=Handlers)
     handled: list[int] = field(default_factory=list)
     group: str = ""
+    max_held_records: int = 20_000
 
     def __post_init__(self) -> None:
         self.group = self.group or self.topic
@@ -50,6 +51,7 @@ class Site:
             group=self.group,
             partitions=self.partitions,
             session_s=SESSION_S,
+            max_held_records=self.max_held_records,
             retry_first_s=0.001,
             park_first_s=0.5,
             commit_interval_s=0.02,
