@@ -111,6 +111,8 @@ _OUTSIDER: Properties = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
+    # What is left of the last place counts at the next one for a moment: by default it may wait for a second then.
+    "fetch.queue.backoff.ms": 20,
     # Who reads on where nothing is yet: so long a broker waits for more.
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 4096,

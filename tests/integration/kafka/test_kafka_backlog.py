@@ -27,8 +27,8 @@ async def test_portals_of_every_partition_are_handled_at_once(kafka: Kafka, open
     fill(kafka, site.topic)
     begun, may_end = set[int](), asyncio.Event()
 
-    async def handle(partition: int) -> None:
-        begun.add(partition)
+    async def handle(number: int) -> None:
+        begun.add(number)
         await may_end.wait()
 
     site.handle = handle  # type: ignore[method-assign]  # what the test's handler does
