@@ -14,7 +14,7 @@ from forebay.queues.kafka.remedies import is_definite
 
 from . import files
 from .needed import Needed
-from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_clear, speaks_tls, told, unreachable
+from .ports import Address, Trouble, addresses, bad_certificate, mechanisms, speaks_tls, told, unreachable
 
 #: So long we wait for a login, looking for the reason in between: a client that is refused only tries again.
 _LOGIN_S = (0.5, 1.0, 2.5)
@@ -89,10 +89,8 @@ class Diagnosis:
     async def _mismatch(self, address: Address) -> Trouble | None:
         """What the port shows us, and librdkafka does not tell."""
         tls = uses_tls(self._properties)
-        if tls:
-            trouble = await bad_certificate(address, self._properties) or await _no_tls(address)
-        else:
-            trouble = await _only_tls(address)
+        trouble = await bad_certificate(address, self._properties) if tls else None
+        trouble = trouble or await _other_protocol(address, tls=tls)
         if trouble is None and not uses_sasl(self._properties):
             trouble = _wants_login(await mechanisms(address, tls=tls), tls=tls)
         return trouble
@@ -114,23 +112,22 @@ class Diagnosis:
         yield Finding(check="brokers", state="ok", detail=", ".join(f"{one} at {at}" for one, at in given.items()))
 
 
-async def _no_tls(address: Address) -> Trouble | None:
-    if not await speaks_clear(address):
+async def _other_protocol(address: Address, *, tls: bool) -> Trouble | None:
+    """Whether what is there speaks no TLS where we do, or the other way round."""
+    # One that speaks it answers nobody whose certificate it doesn't know; one that doesn't, everybody.
+    if not (tls or await speaks_tls(address)):
         return None
-    wanted = "SASL_PLAINTEXT" if await mechanisms(address, tls=False) else "PLAINTEXT"
-    to_do = f"set security.protocol in the setting kafka to {wanted}, or use another port"
-    return Trouble(detail="this port speaks no TLS", remedy=to_do)
-
-
-async def _only_tls(address: Address) -> Trouble | None:
-    if not await speaks_tls(address):
+    offered = await mechanisms(address, tls=not tls)
+    if tls and offered is None:
         return None
-    wanted = "SASL_SSL" if await mechanisms(address, tls=True) else "SSL"
-    to_do = f"set security.protocol in the setting kafka to {wanted}, or use another port"
-    return Trouble(detail="this port speaks TLS only", remedy=to_do)
+    wanted = ("SASL_" if offered else "") + ("PLAINTEXT" if tls else "SSL")
+    return Trouble(
+        detail="this port speaks no TLS" if tls else "this port speaks TLS only",
+        remedy=f"set security.protocol in the setting kafka to {wanted}, or use another port",
+    )
 
 
-def _wants_login(offered: list[str], *, tls: bool) -> Trouble | None:
+def _wants_login(offered: list[str] | None, *, tls: bool) -> Trouble | None:
     if not offered:
         return None
     wanted = "SASL_SSL" if tls else "SASL_PLAINTEXT"

@@ -115,28 +115,17 @@ async def speaks_tls(address: Address) -> bool:
         return False
 
 
-async def speaks_clear(address: Address) -> bool:
-    """Whether a Kafka is there that wants no TLS. (It answers a question about logins also where it wants none.)"""
-    return bool(await _handshake(address, tls=False))
-
-
-async def mechanisms(address: Address, *, tls: bool) -> list[str]:
-    """The ways to log in that the port offers; empty when it wants no login."""
-    with suppress(struct.error):
-        return _offered(await _handshake(address, tls=tls))
-    return []
-
-
-async def _handshake(address: Address, *, tls: bool) -> bytes:
-    """What a Kafka answers to one that wants to log in by what it doesn't know; empty where none answers."""
-    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+async def mechanisms(address: Address, *, tls: bool) -> list[str] | None:
+    """The ways to log in that the port offers; empty when it wants no login, and None where no Kafka answers us."""
+    # No size is below zero, but for one who answers something else.
+    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, struct.error, ValueError):
         async with _connected(address, _trusting() if tls else None) as (reader, writer), asyncio.timeout(_CONNECT_S):
             asked = _SASL_HANDSHAKE + _text(_NO_MECHANISM)
             writer.write(struct.pack(">i", len(asked)) + asked)
             size, number = struct.unpack(">ii", await reader.readexactly(8))
             if number == _NUMBER:
-                return await reader.readexactly(size - 4)
-    return b""
+                return _offered(await reader.readexactly(size - 4))
+    return None
 
 
 def _text(text: bytes) -> bytes:

@@ -15,16 +15,20 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.kafka
 
-PARTITIONS, WAITING, CHARACTERS, HELD = 4, 2500, 1000, 1500
+PARTITIONS = 4
 
 #: As the ingest writes them at most.
 BATCH = 60_000
 
 
-async def test_portals_of_every_partition_are_handled_at_once(kafka: Kafka, opened: Opener) -> None:
-    site = Site(opened(kafka.bootstrap), f"events-{uuid4().hex[:12]}", PARTITIONS, max_held_records=HELD)
+#: The second are larger each than what is fetched of a partition at a time.
+@pytest.mark.parametrize(("waiting", "characters", "held"), [(2500, 1000, 1500), (30, 900_000, 20)])
+async def test_portals_of_every_partition_are_handled_at_once(
+    kafka: Kafka, opened: Opener, waiting: int, characters: int, held: int
+) -> None:
+    site = Site(opened(kafka.bootstrap), f"events-{uuid4().hex[:12]}", PARTITIONS, max_held_records=held)
     await site.queue.ensure(names.streams(site.topic), PARTITIONS)
-    fill(kafka, site.topic)
+    fill(kafka, site.topic, waiting, characters)
     begun, may_end = set[int](), asyncio.Event()
 
     async def handle(number: int) -> None:
@@ -37,12 +41,13 @@ async def test_portals_of_every_partition_are_handled_at_once(kafka: Kafka, open
         may_end.set()
 
 
-def fill(kafka: Kafka, topic: str) -> None:
-    """Write events of one portal into each partition, whose number they have; each partition has megabytes of them."""
-    client = Producer({"bootstrap.servers": kafka.bootstrap, "batch.size": BATCH, "log_level": 0})
+def fill(kafka: Kafka, topic: str, waiting: int, characters: int) -> None:
+    """Write so many events of one portal into each partition, whose number they have."""
+    limits = {"batch.size": BATCH, "message.max.bytes": 2_000_000}
+    client = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **limits})
     for partition in range(PARTITIONS):
         portal = f"p{partition}.example"
-        value = encoded(partition, portal, random.Random(partition).randbytes(CHARACTERS // 2).hex())
-        for _ in range(WAITING):
+        value = encoded(partition, portal, random.Random(partition).randbytes(characters // 2).hex())
+        for _ in range(waiting):
             client.produce(topic, value, portal, partition=partition)
     assert not client.flush(30)

@@ -1,7 +1,8 @@
 """`forebay doctor` against each usual fault of the way to a real Kafka: what is wrong, what to do, and no secret."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -183,6 +184,15 @@ def test_a_port_that_never_answers_is_given_up(secured: Secured, doctor: Doctor)
     assert "does not let us in within 4 s" in report.told("fail")
 
 
+@contextmanager
+def served(handler: type[BaseRequestHandler]) -> Iterator[str]:
+    """The address of a server whose connections are handled so."""
+    with ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 class Web(BaseRequestHandler):
     """Says what a web server says to what it can't read."""
 
@@ -192,10 +202,8 @@ class Web(BaseRequestHandler):
 
 
 def test_a_port_that_is_another_servers_is_told(secured: Secured, doctor: Doctor) -> None:
-    with ThreadingTCPServer(("127.0.0.1", 0), Web) as web:
-        Thread(target=web.serve_forever, daemon=True).start()
-        report = doctor(ways_in(secured)["clear"].at(f"127.0.0.1:{web.server_address[1]}"))
-        web.shutdown()
+    with served(Web) as address:
+        report = doctor(ways_in(secured)["clear"].at(address))
 
     assert report.status == 1
     assert "what answers there is no Kafka" in report.told("fail")
@@ -214,10 +222,8 @@ def test_a_port_without_tls_is_told_also_where_it_is_silent_to_it(secured: Secur
                         broker.sendall(asked)
                         self.request.sendall(broker.recv(4096))
 
-    with ThreadingTCPServer(("127.0.0.1", 0), Patient) as relay:
-        Thread(target=relay.serve_forever, daemon=True).start()
-        report = doctor(ways_in(secured)["tls"].at(f"127.0.0.1:{relay.server_address[1]}"))
-        relay.shutdown()
+    with served(Patient) as address:
+        report = doctor(ways_in(secured)["tls"].at(address))
 
     assert report.status == 1
     assert "speaks no TLS -> set security.protocol in the setting kafka to PLAINTEXT, or" in report.told("fail")
