@@ -8,6 +8,9 @@ from forebay.queues.contract import StoredRecord
 #: Fetching goes on when so much of the limit is left.
 _LOW_MARK = 0.5
 
+#: So much of the limit is given away in shares.
+_SHARED = 0.75
+
 #: What a record with our headers costs beside its value, its place in a lane included. tracemalloc says 0.9 to 1.4 KB.
 _OVERHEAD_BYTES = 1400
 
@@ -18,10 +21,17 @@ class Held:
     def __init__(self, max_records: int, max_bytes: int) -> None:
         self._max_records, self._max_bytes = max_records, max_bytes
         self.records = self.bytes = 0
+        #: Who shares it, where that counts.
+        self.sharers = 1
         #: Nothing more may be fetched.
         self.is_full = False
         self._has_room = asyncio.Event()
         self._has_room.set()
+
+    @property
+    def share(self) -> int:
+        """How many records each who shares it may have, lest they fill it: then all would wait until half is free."""
+        return int(self._max_records * _SHARED / self.sharers)
 
     @property
     def is_roomy(self) -> bool:

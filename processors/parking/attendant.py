@@ -95,7 +95,10 @@ class Attendant:
         limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
         for lane in list(partition.lanes.values()):
             lane.fold()
-            if self._is_crowded(lane, limit) and parking.can_park(lane.portal):
+            # What is loaded of those who wait has a memory of its own, and is never too much.
+            portal = parking.portals.get(lane.portal)
+            is_loaded = portal is not None and not portal.is_through
+            if not is_loaded and self._is_crowded(lane, limit) and parking.can_park(lane.portal):
                 parking.park(lane, _trouble(lane), lane.in_hand)
 
     def _is_crowded(self, lane: Lane, limit: int) -> bool:
@@ -125,6 +128,7 @@ class Attendant:
         parked = [portal for parking in ours for portal in parking.portals.values() if not portal.state.is_free]
         now_ms = self._stream.now_ms()
         oldest_ms = min((portal.state.since_ms for portal in parked), default=now_ms)
+        self.room.sharers = max(1, sum(not portal.state.is_at_rest for portal in parked))
         self._metrics.parked_portals.set(len(parked))
         self._metrics.parked_records.set(sum(portal.records for portal in parked))
         self._metrics.parked_oldest.set(max(0, now_ms - oldest_ms) / 1000)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from forebay.processors.held import Held
 from forebay.processors.partitions import Lane
 from forebay.queues.contract import StoredRecord
+from forebay.queues.reading import BATCH_RECORDS
 from forebay.schemas.logger import get_logger
 
 from .portal import ParkedPortal
@@ -14,9 +16,8 @@ from .stream import ParkedStream
 
 _log = get_logger(__name__)
 
-#: So many loaded records a portal has in memory; it is loaded again when a quarter of them is left.
+#: So many loaded records a portal has in memory at most; it is loaded again when a quarter of them is left.
 _MOST_RECORDS = 256
-_FEW_RECORDS = 64
 
 #: Nobody knows at first how fast a portal gets through its records, and many may come at once.
 _FIRST_RECORDS = 4
@@ -27,6 +28,11 @@ _LOADED_S = 5.0
 
 #: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
 _FOLDED_RECORDS = 1000
+
+#: So far before a portal's place reading begins where others wait, of whom so many are looked at. It is less than what
+#: is read at once.
+_BEFORE = BATCH_RECORDS // 2
+_LOOKED_AT = 1000
 
 #: Between two looks for what isn't there, or at a queue that doesn't answer.
 _AGAIN_S = 1.0
@@ -50,19 +56,19 @@ class Loading:
         self._loaded = loaded
         #: What a stream said when it could not be read; empty when it can.
         self.trouble = ""
-        #: Portal → how many more records it takes.
-        self._wanted: dict[str, int] = {}
+        #: Those whose lanes are nearly empty, each in its turn.
+        self._turns: dict[str, None] = {}
         self._news = asyncio.Event()
         self._is_closed = False
 
     def want(self, portal: ParkedPortal, lane: Lane | None) -> None:
-        """It may be loaded, when its lane is nearly empty."""
+        """It may be loaded: with others that stand near it, and by itself when its lane is nearly empty."""
         waiting = len(lane.records) if lane is not None else 0
         few, most = self._appetite(portal, lane)
         # Whether the trouble is over one record shows as well as many.
-        wanted = (1 if portal.state.attempts else most) - waiting
-        if waiting <= few and wanted > 0:
-            self._wanted[portal.portal] = wanted
+        portal.takes = max(0, (1 if portal.state.attempts else most) - waiting)
+        if waiting <= few and portal.takes:
+            self._turns[portal.portal] = None
             self._news.set()
 
     def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
@@ -78,12 +84,13 @@ class Loading:
         if portal.per_s is not None:
             most = max(1, min(int(portal.per_s * (_LOADED_S if is_roomy else 1)), _MOST_RECORDS))
             return most // 4, most
-        return _FEW_RECORDS, _MOST_RECORDS
+        most = max(_FIRST_RECORDS, min(self._room.share, _MOST_RECORDS))
+        return most // 4, most
 
     def close(self) -> None:
         """Load nothing any more."""
         self._is_closed = True
-        self._wanted.clear()
+        self._turns.clear()
 
     async def run(self) -> None:
         """Load, until it is closed or cancelled."""
@@ -109,19 +116,20 @@ class Loading:
                 await asyncio.sleep(_AGAIN_S)
 
     def _next(self) -> ParkedPortal | None:
-        for name in list(self._wanted):
+        for name in list(self._turns):
             portal = self._portals.get(name)
-            if portal is not None and portal.wants:
+            if portal is not None and portal.takes and portal.wants:
                 return portal
-            del self._wanted[name]
+            del self._turns[name]
         return None
 
     def _put_last(self, portal: ParkedPortal) -> None:
-        if count := self._wanted.pop(portal.portal, 0):
-            self._wanted[portal.portal] = count
+        if portal.portal in self._turns:
+            del self._turns[portal.portal]
+            self._turns[portal.portal] = None
 
     async def _pass(self, portal: ParkedPortal) -> None:
-        stream, start = portal.source(self._stream.name)
+        stream, start = self._place(portal)
         records = await self._stream.read(stream, self._partition, start)
         if self._is_closed:
             return
@@ -130,10 +138,23 @@ class Loading:
             return
         self._deal(stream, start, records)
 
+    def _place(self, portal: ParkedPortal) -> tuple[str, int]:
+        """From where to load: a little before its place, where others are that take some, too.
+
+        Who is ahead runs out first. Loaded from its own place it would stay ahead, and all would be read for each.
+        """
+        stream, start = portal.source(self._stream.name)
+        others = [one for one in islice(self._portals.values(), _LOOKED_AT) if one.takes and one.wants]
+        places = [one.source(self._stream.name) for one in others]
+        return stream, min((at for of, at in places if of == stream and start - _BEFORE <= at < start), default=start)
+
     def _deal(self, stream: str, start: int, records: list[StoredRecord]) -> None:
         """Give the records that stand from the start on to all that can go on from there."""
         found: dict[str, list[Restored]] = {}
-        served = {name: one for name in self._wanted if (one := self._portals.get(name)) is not None and one.wants}
+        # Who has room for some takes them now: in its own turn it would have all of this read once more.
+        names = dict.fromkeys([*self._turns, *(record.key for record in records)])
+        near = [self._portals.get(name) for name in names]
+        served = {one.portal: one for one in near if one is not None and one.takes and one.wants}
         served = {name: one for name, one in served.items() if self._stands(one, stream, start)}
         end = records[-1].offset + 1
         for record in records:
@@ -149,19 +170,21 @@ class Loading:
             if restored is not None:
                 self._room.add([restored])
                 theirs.append(restored)
-                self._wanted[record.key] -= 1
+                portal.takes -= 1
             # Also behind one that is done already: what stands there may be a copy of what is not known to be kept.
             # And where nothing was left of a replay: what comes next is of another place, and may be this very record.
-            if not self._wanted[record.key] or not portal.wants or portal.replay is not replay:
+            if not portal.takes or not portal.wants or portal.replay is not replay:
                 del served[record.key]
         for name, portal in served.items():
             portal.passed(end)
             found.setdefault(name, [])
         for name, restored_ones in found.items():
-            # At the back of the line: others take their turns.
-            if (left := self._wanted.pop(name, 0)) and self._portals[name].wants:
-                self._wanted[name] = left
-            self._loaded(self._portals[name], restored_ones)
+            portal = self._portals[name]
+            if portal.takes and portal.wants:
+                self._put_last(portal)
+            else:
+                self._turns.pop(name, None)
+            self._loaded(portal, restored_ones)
 
     def _stands(self, portal: ParkedPortal, stream: str, start: int, end: int | None = None) -> bool:
         of, at = portal.source(self._stream.name)

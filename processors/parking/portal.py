@@ -43,6 +43,7 @@ class ParkedPortal:
         "portal",
         "replays",
         "state",
+        "takes",
         "timer",
         "to_spill",
         "writer",
@@ -78,6 +79,8 @@ class ParkedPortal:
         self.is_new = True
         #: Its budget lets it get through so many events a second, if it has one.
         self.per_s: float | None = None
+        #: So many more records it may have in its lane.
+        self.takes = 0
         #: So often there was nothing more to be read, since its last record was. What others write in between is no
         #: sign that its own comes.
         self.looks = 0
@@ -98,15 +101,14 @@ class ParkedPortal:
     @property
     def wants(self) -> bool:
         """Whether records are to be loaded for it now."""
-        state = self.state
-        if state.is_held or state.due_ms is not None or self.in_hand:
+        if self.state.is_at_rest or self.in_hand:
             return False
         return self.replay is not None or not (self.replays or self.is_loaded)
 
     @property
     def has_all_in_lane(self) -> bool:
         """Whether nothing of it waits but what its lane has."""
-        waits = self.state.is_held or self.state.due_ms is not None or self.replays or self.to_spill
+        waits = self.state.is_at_rest or self.replays or self.to_spill
         return not waits and self.is_loaded and not self.in_hand
 
     @property

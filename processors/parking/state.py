@@ -1,7 +1,7 @@
 """What is known of a parked portal: all of it fits into one record, however many of the portal's records wait."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
 
@@ -105,6 +105,11 @@ class PortalState:
         return not (self.records or self.is_held or self.replays)
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing of it is to be handled now: it is held, or waits for its time."""
+        return self.is_held or self.due_ms is not None
+
+    @property
     def before(self) -> Mark:
         """The spilled record before the first that waits."""
         return self.after_lap, self.after
@@ -178,7 +183,7 @@ class PortalState:
 
     def to_bytes(self) -> bytes:
         """As it is kept."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self)
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Self:

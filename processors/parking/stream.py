@@ -1,9 +1,10 @@
 """The streams of parking, as the owners of partitions use them."""
 
+import asyncio
 from collections.abc import Callable, Collection
 
 from forebay.processors.notes import needed_of
-from forebay.queues.contract import Bounds, Inspector, Producer, Record, StoredRecord
+from forebay.queues.contract import Bounds, Inspector, Position, Producer, Record, StoredRecord
 from forebay.queues.errors import QueueError
 from forebay.queues.reading import BATCH_RECORDS, between
 from forebay.schemas import names
@@ -12,6 +13,10 @@ from forebay.schemas.portal import partition_of
 from . import entries, orders
 from .ledger import Ledger
 from .orders import Order
+from .pace import Pace
+
+#: So many records are spilled in one turn of the loop. More would hold it up for longer than others should wait.
+_SPILL_RECORDS = 50
 
 
 class ParkedStream:
@@ -23,6 +28,8 @@ class ParkedStream:
         self._producer, self._inspector, self._now = producer, inspector, now
         self.topic, self.group = topic, group
         self.name, self.audit = names.parked(topic), names.audit(topic)
+        #: Of the records that are spilled.
+        self.pace = Pace(_SPILL_RECORDS)
 
     def now_ms(self) -> int:
         """The time."""
@@ -35,6 +42,15 @@ class ParkedStream:
     async def write(self, record: Record) -> int:
         """Where it is kept now. Raises `QueueError`."""
         return (await self._producer.send(self.name, record)).offset
+
+    def begin(self, record: Record) -> "asyncio.Future[Position]":
+        """The same for one who writes several, which are kept in the order of the calls."""
+        kept: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        try:
+            self._producer.submit(self.name, record, kept)
+        except QueueError as error:
+            kept.set_exception(error)
+        return kept
 
     async def claim(self, partition: int, generation: int, order: int) -> int:
         """Put the claim of a partition's new owner; where it stands."""

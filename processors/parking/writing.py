@@ -18,8 +18,7 @@ from .stream import ParkedStream
 
 _log = get_logger(__name__)
 
-#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again. More of them would
-#: hold up the loop for longer than others should wait.
+#: Records of a portal on their way at once; one that is not kept lets those behind it be sent again.
 _SPILL_RECORDS = 50
 
 #: A new owner reads no more than about so many records to know who is parked…
@@ -92,11 +91,8 @@ class Writing:
             portal.anchor = self.tail
         try:
             while portal.is_dirty or self._may_spill(portal):
-                # A state in which nothing waits yet would say that nothing is parked.
-                is_told_first = portal.is_dirty and not portal.state.is_free
-                step = self._spill if self._may_spill(portal) and not is_told_first else self._tell
                 try:
-                    await step(portal)
+                    await self._write_some(portal)
                     self.trouble = ""
                 except QueueError as error:
                     if str(error) != self.trouble:
@@ -110,6 +106,15 @@ class Writing:
         finally:
             portal.writer = None
         self._written(portal)
+
+    async def _write_some(self, portal: ParkedPortal) -> None:
+        if self._may_spill(portal):
+            await self._stream.pace.begin(min(len(portal.to_spill), _SPILL_RECORDS))
+        # A state in which nothing waits yet would say that nothing is parked: it comes behind what is spilled.
+        while portal.is_dirty and not (self._may_spill(portal) and portal.state.is_free):
+            await self._tell(portal)
+        if self._may_spill(portal):
+            await self._spill(portal)
 
     def _may_spill(self, portal: ParkedPortal) -> bool:
         if not self._is_closed:
@@ -137,14 +142,12 @@ class Writing:
 
     async def _spill(self, portal: ParkedPortal) -> None:
         batch, tail = list(self._batch(portal)), self.tail
-        # Tasks made in order keep a key's order, and share the queue's group commit.
-        sent = [asyncio.ensure_future(self._stream.write(spill.kept)) for spill in batch]
-        results = await asyncio.gather(*sent, return_exceptions=True)
+        results = await asyncio.gather(*[self._stream.begin(spill.kept) for spill in batch], return_exceptions=True)
         for spill, result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
-            self.kept(result, tail)
-            self._spilled(portal, spill, result)
+            self.kept(result.offset, tail)
+            self._spilled(portal, spill, result.offset)
         self._written(portal)
 
     def _batch(self, portal: ParkedPortal) -> Iterator[Spill]:

@@ -92,7 +92,7 @@ _CONSUMER: Properties = {
     "fetch.queue.backoff.ms": 20,
     # Of one partition at a time, so that what is in hand is of many: by default a thousand kilobytes, which may be ten
     # thousand records, and whoever waits for others has the portals of two or three partitions alone.
-    "fetch.message.max.bytes": 262_144,
+    "fetch.message.max.bytes": 131_072,
     "fetch.wait.max.ms": 250,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
@@ -113,6 +113,9 @@ _OUTSIDER: Properties = {
     "enable.partition.eof": True,
     # What is left of the last place counts at the next one for a moment: by default it may wait for a second then.
     "fetch.queue.backoff.ms": 20,
+    # A read takes some hundred records, and the next one may be of another place: then what else came is for nothing.
+    "fetch.message.max.bytes": 131_072,
+    "queued.min.messages": 1000,
     # Who reads on where nothing is yet: so long a broker waits for more.
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 4096,

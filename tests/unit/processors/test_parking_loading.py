@@ -1,6 +1,7 @@
 """What is loaded of parked portals, and when."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -120,6 +121,62 @@ def test_what_is_loaded_of_many_portals_takes_no_more_than_its_part_of_the_memor
         most = max(most, worker._attendant.room.records)
 
     assert 10 < most <= 20
+    world.heal()
+    world.judge()
+
+
+def parked_and_resumed(world: World, portals: Sequence[str]) -> None:
+    """The portals' events are parked, one of each after the other, and all of them go on at once."""
+    for portal in portals:
+        world.order(What.HOLD, portal)
+    world.let(3)
+    for _ in range(40):
+        for portal in portals:
+            world.send(portal, 1)
+        world.let(0.1)
+    world.let(3)
+    for portal in portals:
+        world.takes_s[portal] = 1.0
+        world.order(What.RESUME, portal)
+
+
+def test_all_who_are_parked_are_handled_at_once_as_each_has_its_share_of_the_memory(world: World) -> None:
+    portals = [f"{n}.example" for n in range(12)]
+    # A quarter of it is for who is parked.
+    world.start(max_held_records=400, concurrency=100)
+    parked_and_resumed(world, portals)
+    world.let(12)
+    idle = 0
+    for _ in range(40):
+        world.let(0.5)
+        idle += sum(not world.running[portal] for portal in portals)
+
+    assert idle == 0
+    world.heal()
+    world.judge()
+
+
+def test_one_look_at_the_parked_stream_serves_all_who_go_on_from_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portals = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:10]
+    world.start(max_held_records=400, concurrency=100)
+    parked_and_resumed(world, portals)
+    read, looks = ParkedStream.read, list[int]()
+
+    async def counted(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+        looks.append(position)
+        return await read(self, stream, partition, position)
+
+    monkeypatch.setattr(ParkedStream, "read", counted)
+    for number, portal in enumerate(portals):
+        # Each comes to the end of what it has at a time of its own.
+        world.takes_s[portal] = 1 + number / 10
+    while not world.books.is_complete():
+        world.let(1)
+
+    # Of 400 events. By itself each would look once for every seven or eight of its own.
+    assert len(looks) < 40
     world.heal()
     world.judge()
 
