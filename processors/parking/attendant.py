@@ -14,6 +14,7 @@ from forebay.queues.contract import Producer, Queue, Trims
 
 from .following import Following, Parked
 from .parking import Parking
+from .restored import Restored
 from .state import Reason, Trouble
 from .stream import ParkedStream
 from .trimming import Trimming
@@ -95,17 +96,15 @@ class Attendant:
         limit = self._limit // _WHEN_FULL if self._held.is_full else self._limit
         for lane in list(partition.lanes.values()):
             lane.fold()
-            # What is loaded of those who wait has a memory of its own, and is never too much.
-            portal = parking.portals.get(lane.portal)
-            is_loaded = portal is not None and not portal.is_through
-            if not is_loaded and self._is_crowded(lane, limit) and parking.can_park(lane.portal):
+            if self._is_crowded(lane, limit) and parking.can_park(lane.portal):
                 parking.park(lane, _trouble(lane), lane.in_hand)
 
     def _is_crowded(self, lane: Lane, limit: int) -> bool:
         """Whether it has too many records, and got through none of those that it had at the last look."""
         if lane.outlook is not None and lane.outlook.per_s is not None:
             limit = min(limit, int(lane.outlook.per_s * _LONGEST_WAIT_S))
-        if len(lane.records) <= limit:
+        # What was loaded again has a memory of its own, and is never too much. It stands before all others.
+        if len(lane.records) <= limit or isinstance(lane.records[-1 - limit], Restored):
             lane.milestone = None
             return False
         if lane.milestone is not None and lane.records[0].offset <= lane.milestone:

@@ -16,8 +16,10 @@ from .stream import ParkedStream
 
 _log = get_logger(__name__)
 
-#: So many loaded records a portal has in memory at most; it is loaded again when a quarter of them is left.
+#: So many loaded records a portal has in memory: its share of the room, but no more and no less than these. It is
+#: loaded again when a quarter of them is left.
 _MOST_RECORDS = 256
+_LEAST_RECORDS = 16
 
 #: Nobody knows at first how fast a portal gets through its records, and many may come at once.
 _FIRST_RECORDS = 4
@@ -29,10 +31,16 @@ _LOADED_S = 5.0
 #: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
 _FOLDED_RECORDS = 1000
 
+#: So many are read for one that is tried again, and is but one.
+_TRY_RECORDS = 50
+
 #: So far before a portal's place reading begins where others wait, of whom so many are looked at. It is less than what
 #: is read at once.
 _BEFORE = BATCH_RECORDS // 2
 _LOOKED_AT = 1000
+
+#: Who has waited for its turn for so long comes next, wherever its records stand.
+_LONGEST_TURN_S = 10.0
 
 #: Between two looks for what isn't there, or at a queue that doesn't answer.
 _AGAIN_S = 1.0
@@ -56,8 +64,10 @@ class Loading:
         self._loaded = loaded
         #: What a stream said when it could not be read; empty when it can.
         self.trouble = ""
-        #: Those whose lanes are nearly empty, each in its turn.
-        self._turns: dict[str, None] = {}
+        #: Those whose lanes are nearly empty → since when; who has waited longest comes first.
+        self._turns: dict[str, float] = {}
+        #: The stream that was read last, and from where on there is more.
+        self._at = "", 0
         self._news = asyncio.Event()
         self._is_closed = False
 
@@ -68,7 +78,7 @@ class Loading:
         # Whether the trouble is over one record shows as well as many.
         portal.takes = max(0, (1 if portal.state.attempts else most) - waiting)
         if waiting <= few and portal.takes:
-            self._turns[portal.portal] = None
+            self._turns.setdefault(portal.portal, asyncio.get_running_loop().time())
             self._news.set()
 
     def _appetite(self, portal: ParkedPortal, lane: Lane | None) -> tuple[int, int]:
@@ -84,7 +94,7 @@ class Loading:
         if portal.per_s is not None:
             most = max(1, min(int(portal.per_s * (_LOADED_S if is_roomy else 1)), _MOST_RECORDS))
             return most // 4, most
-        most = max(_FIRST_RECORDS, min(self._room.share, _MOST_RECORDS))
+        most = max(_LEAST_RECORDS, min(self._room.share, _MOST_RECORDS))
         return most // 4, most
 
     def close(self) -> None:
@@ -116,21 +126,37 @@ class Loading:
                 await asyncio.sleep(_AGAIN_S)
 
     def _next(self) -> ParkedPortal | None:
+        """Whose turn it is: who stands next behind what was read, with all near it; at the end it begins anew."""
+        waiting = []
         for name in list(self._turns):
             portal = self._portals.get(name)
             if portal is not None and portal.takes and portal.wants:
-                return portal
-            del self._turns[name]
-        return None
+                waiting.append(portal)
+            else:
+                del self._turns[name]
+        if not waiting:
+            return None
+        first = waiting[0]
+        if asyncio.get_running_loop().time() - self._turns[first.portal] > _LONGEST_TURN_S:
+            return first
+        return min(waiting, key=self._distance)
+
+    def _distance(self, portal: ParkedPortal) -> tuple[bool, tuple[str, int]]:
+        place = portal.source(self._stream.name)
+        return place < self._at, place
 
     def _put_last(self, portal: ParkedPortal) -> None:
         if portal.portal in self._turns:
             del self._turns[portal.portal]
-            self._turns[portal.portal] = None
+            self._turns[portal.portal] = asyncio.get_running_loop().time()
 
     async def _pass(self, portal: ParkedPortal) -> None:
         stream, start = self._place(portal)
-        records = await self._stream.read(stream, self._partition, start)
+        # Where nothing can be read, others come before it is tried again.
+        self._at = stream, start + 1
+        # The first one that waits stands where it is said to. Many at once are in doubt, and each alone with its place.
+        count = _TRY_RECORDS if portal.state.attempts else BATCH_RECORDS
+        records = await self._stream.read(stream, self._partition, start, count)
         if self._is_closed:
             return
         if not records:
@@ -175,6 +201,7 @@ class Loading:
             # And where nothing was left of a replay: what comes next is of another place, and may be this very record.
             if not portal.takes or not portal.wants or portal.replay is not replay:
                 del served[record.key]
+        self._at = stream, end
         for name, portal in served.items():
             portal.passed(end)
             found.setdefault(name, [])

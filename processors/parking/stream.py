@@ -70,9 +70,9 @@ class ParkedStream:
             "nothing of those is handled: look at `forebay doctor`"
         )
 
-    async def read(self, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    async def read(self, stream: str, partition: int, position: int, count: int = BATCH_RECORDS) -> list[StoredRecord]:
         """The next records of one of the streams."""
-        return await self._inspector.read(stream, partition, position, BATCH_RECORDS)
+        return await self._inspector.read(stream, partition, position, count)
 
     async def ends(self, stream: str, only: Collection[int]) -> dict[int, int]:
         """Each of these partitions → the next position of the stream there."""

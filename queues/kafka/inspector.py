@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import ConsumerGroupDescription  # type: ignore[attr-defined]  # public, but in no __all__
 
 from forebay.queues.contract import Bounds, GroupState, StoredRecord
-from forebay.queues.errors import QueueUnavailable
+from forebay.queues.errors import QueueError, QueueUnavailable
 
 from ..threads.daemons import Threads
 from . import closing
@@ -18,6 +18,11 @@ from .notes import Notes
 from .reader import Reader
 from .topics import Topics
 
+#: So long a partition is taken to have no less than it had: to ask costs more than to read some hundred records.
+_KNOWN_S = 1.0
+
+_NOTHING_KNOWN = Bounds(start=0, end=0), 0.0
+
 
 class KafkaInspector:
     """Asks the cluster, and reads in a thread of its own."""
@@ -26,6 +31,8 @@ class KafkaInspector:
         self._admin, self._topics = admin, topics
         self._reader = Reader(clients)
         self._reading: Threads | None = Threads(1, "forebay-inspector")
+        #: The bounds of partitions that are read, and when they were asked for.
+        self._known: dict[tuple[str, int], tuple[Bounds, float]] = {}
 
     async def partitions(self, stream: str) -> int:
         """As in the contract."""
@@ -45,13 +52,25 @@ class KafkaInspector:
 
     async def read(self, stream: str, partition: int, offset: int, max_records: int) -> list[StoredRecord]:
         """As in the contract."""
+        now, place = asyncio.get_running_loop().time(), (stream, partition)
+        bounds, asked_at = self._known.get(place, _NOTHING_KNOWN)
+        if bounds.start <= offset < bounds.end and now - asked_at < _KNOWN_S:
+            try:
+                return await self._read(place, offset, bounds, max_records)
+            except QueueError:
+                # Retention may have taken it since, or the topic was made anew.
+                del self._known[place]
         bounds = await self._bounds_of(stream, partition)
+        self._known[place] = bounds, now
+        return await self._read(place, offset, bounds, max_records)
+
+    async def _read(self, place: tuple[str, int], offset: int, bounds: Bounds, max_records: int) -> list[StoredRecord]:
         first = max(offset, bounds.start)
         if first >= bounds.end:
             return []
         if self._reading is None:
             raise QueueUnavailable("this inspector was closed")
-        read = partial(self._reader.read, stream, partition, first, bounds.end, max_records)
+        read = partial(self._reader.read, *place, first, bounds.end, max_records)
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
 
     async def _bounds_of(self, stream: str, partition: int) -> Bounds:

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from forebay.queues.contract import Bounds, Commit, GroupState, Inspector, Queue
@@ -54,6 +54,23 @@ async def test_questions_go_on_while_a_broker_is_restarted(kafka: Kafka, queue: 
     assert states[partition].note == b"here"
     assert (await inspector.bounds(stream))[partition].end == 3
     await inspector.close()
+
+
+async def test_what_is_read_right_after_its_beginning_was_deleted_is_the_rest(
+    kafka: Kafka, queue: Queue, stream: str
+) -> None:
+    inspector = queue.inspector()
+    partition = await send(queue, stream, range(10))
+    before = await inspector.read(stream, partition, 0, 3)
+    with AdminClient({"bootstrap.servers": kafka.bootstrap}) as client:
+        [deleted] = client.delete_records([TopicPartition(stream, partition, 7)]).values()
+        await asyncio.to_thread(deleted.result, 30)
+    after = await inspector.read(stream, partition, 0, 100)
+    await send(queue, stream, range(10, 12))
+    last = await inspector.read(stream, partition, after[-1].offset + 1, 100)
+    await inspector.close()
+
+    assert [[record.offset for record in some] for some in (before, after, last)] == [[0, 1, 2], [7, 8, 9], [10, 11]]
 
 
 async def answered(inspector: Inspector, group: str) -> dict[int, GroupState]:

@@ -51,10 +51,10 @@ def test_of_a_portal_whose_first_event_is_tried_again_no_more_is_loaded_with_wha
         world.let(0.1)
     read, reads = ParkedStream.read, list[int]()
 
-    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int, count: int) -> list[StoredRecord]:
         reads.append(position)
         await asyncio.sleep(1)
-        return await read(self, stream, partition, position)
+        return await read(self, stream, partition, position, count)
 
     monkeypatch.setattr(ParkedStream, "read", slow)
     world.failing.discard(other)
@@ -126,13 +126,13 @@ def test_what_is_loaded_of_many_portals_takes_no_more_than_its_part_of_the_memor
 
 
 def parked_and_resumed(world: World, portals: Sequence[str]) -> None:
-    """The portals' events are parked, one of each after the other, and all of them go on at once."""
+    """The portals' events are parked, ten of each after the others, and all of them go on at once."""
     for portal in portals:
         world.order(What.HOLD, portal)
     world.let(3)
-    for _ in range(40):
+    for _ in range(15):
         for portal in portals:
-            world.send(portal, 1)
+            world.send(portal, 10)
         world.let(0.1)
     world.let(3)
     for portal in portals:
@@ -143,7 +143,7 @@ def parked_and_resumed(world: World, portals: Sequence[str]) -> None:
 def test_all_who_are_parked_are_handled_at_once_as_each_has_its_share_of_the_memory(world: World) -> None:
     portals = [f"{n}.example" for n in range(12)]
     # A quarter of it is for who is parked.
-    world.start(max_held_records=400, concurrency=100)
+    world.start(max_held_records=2000, concurrency=100)
     parked_and_resumed(world, portals)
     world.let(12)
     idle = 0
@@ -160,13 +160,13 @@ def test_one_look_at_the_parked_stream_serves_all_who_go_on_from_there(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portals = [f"{n}.example" for n in range(99) if world.partition(f"{n}.example") == 0][:10]
-    world.start(max_held_records=400, concurrency=100)
+    world.start(max_held_records=2000, concurrency=100)
     parked_and_resumed(world, portals)
     read, looks = ParkedStream.read, list[int]()
 
-    async def counted(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    async def counted(self: ParkedStream, stream: str, partition: int, position: int, count: int) -> list[StoredRecord]:
         looks.append(position)
-        return await read(self, stream, partition, position)
+        return await read(self, stream, partition, position, count)
 
     monkeypatch.setattr(ParkedStream, "read", counted)
     for number, portal in enumerate(portals):
@@ -175,8 +175,8 @@ def test_one_look_at_the_parked_stream_serves_all_who_go_on_from_there(
     while not world.books.is_complete():
         world.let(1)
 
-    # Of 400 events. By itself each would look once for every seven or eight of its own.
-    assert len(looks) < 40
+    # Of 1,500 events. By itself each would look once for every thirty of its own.
+    assert len(looks) < 25
     world.heal()
     world.judge()
 
@@ -193,9 +193,9 @@ def test_the_tries_of_an_event_count_on_when_more_is_loaded_behind_it(
 
     read = ParkedStream.read
 
-    async def slow(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    async def slow(self: ParkedStream, stream: str, partition: int, position: int, count: int) -> list[StoredRecord]:
         await asyncio.sleep(3)
-        return await read(self, stream, partition, position)
+        return await read(self, stream, partition, position, count)
 
     shop.start(memory_tries=10, retry_first_s=2, retry_total_s=100, max_lane_records=1000, max_held_records=4000)
     shop.world.order(What.HOLD, PORTAL)
@@ -220,7 +220,7 @@ def test_what_can_not_be_read_is_told_once_and_no_longer_than_somebody_waits_for
     world.send(portal, 3)
     world.let(5)
 
-    async def read(self: ParkedStream, stream: str, partition: int, position: int) -> list[StoredRecord]:
+    async def read(self: ParkedStream, stream: str, partition: int, position: int, count: int) -> list[StoredRecord]:
         raise QueueUnavailable("away")
 
     with monkeypatch.context() as patched, capture_logs() as logs:
