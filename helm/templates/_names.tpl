@@ -51,8 +51,11 @@ annotations:
 {{/* (list root image-of-the-component) */}}
 {{- define "forebay.image" -}}
 {{- $root := index . 0 -}}
+{{- $own := index . 1 -}}
 {{- $image := deepCopy $root.Values.image -}}
-{{- range $key, $value := index . 1 -}}{{- $_ := set $image $key $value -}}{{- end -}}
+{{- /* A digest names one image: whoever has a name or a tag of its own has another. */}}
+{{- if or $own.repository $own.tag -}}{{- $_ := set $image "digest" "" -}}{{- end -}}
+{{- range $key, $value := $own -}}{{- $_ := set $image $key $value -}}{{- end -}}
 {{- $registry := default $image.registry $root.Values.global.imageRegistry -}}
 {{- $name := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
 {{- if $image.digest -}}
