@@ -18,6 +18,8 @@ ALL = [*CI, *EXAMPLES]
 #: A release of this name shows every place where a name isn't quoted: YAML reads it as true.
 RELEASES = ("app", "y")
 
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["appVersion"]
+
 FULL = CHART / "ci" / "full-values.yaml"
 
 
@@ -85,6 +87,17 @@ def test_every_pod_is_as_pod_security_restricted_wants_it_and_has_no_token(value
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=name_of)
+def test_every_image_of_an_example_is_in_the_registry_that_it_names(values: Path) -> None:
+    pods = [pod for one in objects(rendered([values])) if (pod := pod_of(one))]
+    registry = yaml.safe_load(values.read_text("utf-8"))["image"]["registry"]
+
+    images = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+
+    # There is no public one: what names no registry is asked for in vain.
+    assert images == {f"{registry}/{name}" for name in (f"forebay:{VERSION}", "shop/handlers:1.0")}
 
 
 @pytest.mark.parametrize("values", ALL, ids=name_of)
