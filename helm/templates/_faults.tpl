@@ -1,7 +1,7 @@
 {{/* What values.schema.json can't say: every fault as a sentence, as a JSON list. Types are right when it is asked. */}}
 {{- define "forebay.faults" -}}
 {{- $faults := list -}}
-{{- range list "queueFaults" "authFaults" "ingestFaults" -}}
+{{- range list "queueFaults" "authFaults" "ingestFaults" "standingFaults" -}}
 {{- $faults = concat $faults (include (printf "forebay.%s" .) $ | fromJsonArray) -}}
 {{- end -}}
 {{- range $name, $_ := .Values.processors -}}
@@ -132,6 +132,11 @@
 {{- end -}}
 {{- if not (dig "requests" "cpu" "" .resources) -}}
 {{- $faults = append $faults "ingest.resources.requests.cpu: hpa measures by it" -}}
+{{- end -}}
+{{- end -}}
+{{- range $of, $types := dict "externalTrafficPolicy" (list "NodePort" "LoadBalancer") "loadBalancerClass" (list "LoadBalancer") -}}
+{{- if and (get $.Values.ingest.service $of) (not (has $.Values.ingest.service.type $types)) -}}
+{{- $faults = append $faults (printf "ingest.service.%s: is for a service.type of %s" $of (join " or " $types)) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .ingress.enabled (not .ingress.hosts) -}}

@@ -20,6 +20,8 @@ MINIMAL = CHART / "ci" / "minimal-values.yaml"
 #: A machine that does other things beside needs it.
 TIMEOUT = "300s"
 
+COMPONENT = "app.kubernetes.io/component"
+
 #: What Kubernetes says where Pod Security would refuse a pod: an install would wait to its end otherwise.
 VIOLATION = "would violate PodSecurity"
 
@@ -222,6 +224,47 @@ def test_scaling_in_keeps_the_spool_and_scaling_out_finds_it_again(cluster: Kube
 
     assert meanwhile == before == dict(release.claims())
     assert set(before) == {"data-app-forebay-ingest-0", "data-app-forebay-ingest-1"}
+
+
+def test_what_is_fixed_of_the_spool_s_volumes_is_refused_before_anything_is_changed(cluster: Kubernetes) -> None:
+    release = Release(cluster)
+    release.install(MINIMAL)
+    before = release.generations()
+
+    for name, value in (
+        ("size", "8Gi"),
+        ("mode", "ephemeral"),
+        ("storageClassName", "fast"),
+        ("accessModes", ["ReadWriteOncePod"]),
+        ("annotations", {"a": "b"}),
+    ):
+        over = {"ingest": {"spool": {name: value}}, "settings": {"max_fields": 4000}}
+        done = release.upgrade(MINIMAL, over, check=False)
+
+        assert done.returncode != 0
+        assert f"ingest.spool.{name}: an upgrade can't change it" in done.stderr
+        assert "delete statefulset app-forebay-ingest --cascade=orphan" in done.stderr
+    assert release.generations() == before
+
+
+def test_a_larger_spool_is_taken_when_the_set_was_let_go_of_its_pods_and_they_stay(cluster: Kubernetes) -> None:
+    release = Release(cluster)
+    release.install(MINIMAL)
+    before = _pods_of_the_ingest(release)
+
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/statefulsets/app-forebay-ingest"
+    cluster.client.delete(path, params={"propagationPolicy": "Orphan"}).raise_for_status()
+    cluster.wait("the set to go", lambda: cluster.client.get(path).status_code == 404)
+    release.upgrade(MINIMAL, {"ingest": {"spool": {"size": "8Gi"}}})
+
+    # The same size in another unit is the same.
+    release.upgrade(MINIMAL, {"ingest": {"spool": {"size": "8192Mi"}}})
+    assert _pods_of_the_ingest(release) == before
+
+
+def _pods_of_the_ingest(release: Release) -> set[str]:
+    pods = release.found("api/v1", "pods")
+    return {one["metadata"]["uid"] for one in pods if one["metadata"]["labels"][COMPONENT] == "ingest"}
 
 
 def test_an_autoscaler_that_is_switched_on_starts_from_a_number_that_it_may_have(cluster: Kubernetes) -> None:
