@@ -1,7 +1,7 @@
-{{/* (list root component): the volume with the secrets' files, and a folder for what a program writes meanwhile. */}}
+{{/* (list root component [size]): the volume with the secrets' files, and a folder for what a program writes meanwhile. */}}
 {{- define "forebay.volumes" -}}
 - name: tmp
-  emptyDir: {sizeLimit: 256Mi}
+  emptyDir: {sizeLimit: {{ if gt (len .) 2 }}{{ index . 2 | quote }}{{ else }}256Mi{{ end }}}
 {{- with include "forebay.secrets" . | fromJsonArray }}
 - name: secrets
   projected:

@@ -35,6 +35,7 @@ FORMS: Mapping[str, SearchStrategy[Any]] = {
     "topic": st.sampled_from(["bitrix24.events", "Events_of_1"]),
     "brokers": st.lists(st.sampled_from(["k1:9092", "k2.example.com:9093"]), max_size=2),
     "size": st.sampled_from(["1Gi", "1.5Gi", "4Gi", "6442450944", "20G"]),
+    "tmpSize": st.sampled_from(["256Mi", "2Gi"]),
     "handlers": st.sampled_from(["shop:handlers", "shop.crm:handlers"]),
     "workingDir": st.just("/app"),
     "listenAddress": st.sampled_from(["0.0.0.0", "[::]"]),  # noqa: S104 - rendered only

@@ -161,6 +161,7 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"settings": {"group_instance_id": "a"}}, "group_instance_id"),
     ({"processors": {"crm": {"handlers": ""}}}, "processors.crm.handlers: name them"),
     ({"processors": {"crm": {"handlers": "shop/crm.py"}}}, "handlers"),
+    ({"processors": {"crm": {"tmpSize": "much"}}}, "tmpSize"),
     ({"processors": {"CRM": {"handlers": "a:b"}}}, "CRM"),
     ({"processors": {"ingest": {"handlers": "a:b"}}}, "ingest"),
     ({"processors": {"crm": {"replicas": 13}}}, "13 pods of 1 processes are more than the 12 partitions"),
