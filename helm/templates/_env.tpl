@@ -15,8 +15,6 @@
 {{- $_ := set $made "sasl.oauthbearer.token.endpoint.url" $kafka.sasl.oauthbearer.tokenEndpointUrl -}}
 {{- $_ := set $made "sasl.oauthbearer.client.id" $kafka.sasl.oauthbearer.clientId -}}
 {{- with $kafka.sasl.oauthbearer.scope -}}{{- $_ := set $made "sasl.oauthbearer.scope" . -}}{{- end -}}
-{{- else if and $sasl $kafka.sasl.username -}}
-{{- $_ := set $made "sasl.username" $kafka.sasl.username -}}
 {{- end -}}
 {{- if $kafka.tls.enabled -}}
 {{- if $kafka.tls.caSecret -}}{{- $_ := set $made "ssl.ca.location" "/etc/forebay/secrets/kafka/ca.crt" -}}{{- end -}}
@@ -97,8 +95,23 @@ file; a variable names it where a setting wants it.
 {{- $found | toJson -}}
 {{- end }}
 
-{{/* (list root component settings): the variables of a container, settings of the chart's own first. */}}
+{{/*
+(list root component settings own extra): the variables of a container. `own` is a list of the component's, as {name, value}. What `extra`
+has under the same name, or for the same setting by value or by file, goes before that of the chart: one name twice is refused by Kubernetes.
+*/}}
 {{- define "forebay.env" -}}
+{{- $extra := index . 4 | default list -}}
+{{- $given := list -}}
+{{- range $extra -}}{{- $given = append $given (trimSuffix "_FILE" .name) -}}{{- end -}}
+{{- $all := list -}}
+{{- range concat (index . 3) (include "forebay.commonEnv" . | fromYamlArray) -}}
+{{- if not (has (trimSuffix "_FILE" .name) $given) -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- concat $all $extra | toYaml -}}
+{{- end }}
+
+{{/* (list root component settings): the variables that any container may have, settings of the chart's own first. */}}
+{{- define "forebay.commonEnv" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $settings := index . 2 -}}
@@ -114,6 +127,13 @@ file; a variable names it where a setting wants it.
 {{- with include "forebay.kafkaProperties" $root | fromJson }}
 - name: FOREBAY_KAFKA
   value: {{ toJson . | quote }}
+{{- end }}
+{{- /* A variable of its own, so that a component may have another user by another variable. */}}
+{{- with $values.kafka }}
+{{- if and .sasl.mechanism .sasl.username (ne .sasl.mechanism "OAUTHBEARER") (not (hasKey .properties "sasl.username")) }}
+- name: FOREBAY_KAFKA__SASL_USERNAME
+  value: {{ .sasl.username | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if $values.schemaRegistry.url }}

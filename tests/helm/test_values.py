@@ -147,6 +147,7 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"ingest": {"metricsPort": 8080}}, "ingest.metricsPort: needs another port"),
     ({"ingest": {"autoscaling": {"type": "hpa", "minReplicas": 9}}}, "can't be more than maxReplicas"),
     ({"ingest": {"autoscaling": {"type": "hpa"}, "resources": {"requests": {"cpu": None}}}}, "hpa measures by it"),
+    ({"ingest": {"extraEnv": [{"value": "a"}]}}, "extraEnv"),
     ({"ingest": {"service": {"externalTrafficPolicy": "Local"}}}, "is for a service.type of NodePort or LoadBalancer"),
     (
         {"ingest": {"service": {"type": "NodePort", "loadBalancerClass": "a"}}},
