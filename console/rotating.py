@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,8 @@ class Usage:
     tokens: int
     #: None when nobody has looked.
     records: int | None
+    #: In which streams they stand: a dead letter goes by no retention.
+    streams: Sequence[str] = ()
 
     @property
     def can_go(self) -> bool:
@@ -73,7 +75,7 @@ class Usage:
     def row(self) -> Row:
         """As it is shown."""
         told = {"portals": self.portals, "tokens": self.tokens, "records": self.records}
-        return {"key": self.key, "role": self.role, **told, "can_go": self.can_go}
+        return {"key": self.key, "role": self.role, **told, "in": ", ".join(self.streams), "can_go": self.can_go}
 
 
 async def rotated(settings: "Settings") -> Rotated:
@@ -119,11 +121,12 @@ async def usage(settings: "Settings", *, looks_at_records: bool) -> list[Usage]:
     async with opened(settings) as queue, known_portals(queue, settings) as registry:
         members = registry.following.book.members.values()
         async with decodable(settings, queue, codec) as inspector:
-            sealed = await _sealed(inspector, settings.topic, codec) if looks_at_records else None
+            by_stream = await _sealed(inspector, settings.topic, codec) if looks_at_records else {}
     portals = Counter(_wrapper(key) for member in members for key in member.data_keys)
     tokens = Counter(
         known.key_id for member in members for pin in member.pins for known in (pin.proof, pin.seen) if known
     )
+    sealed = sum(by_stream.values(), Counter[str]()) if looks_at_records else None
     if sealed and sealed[_UNREAD]:
         note(f"{sealed[_UNREAD]:,} records can't be read, and so nobody knows which key they need")
         sealed = None
@@ -135,25 +138,26 @@ async def usage(settings: "Settings", *, looks_at_records: bool) -> list[Usage]:
             portals=portals[key_id],
             tokens=tokens[key_id],
             records=None if sealed is None else sealed[key_id],
+            streams=[stream for stream, counted in by_stream.items() if counted[key_id]],
         )
         for number, key_id in enumerate([*settings.seal_keys, *missing])
     ]
 
 
-async def _sealed(inspector: Inspector, topic: str, codec: Codec) -> "Counter[str]":
-    """Seal keys by how many records they have sealed themselves."""
+async def _sealed(inspector: Inspector, topic: str, codec: Codec) -> "dict[str, Counter[str]]":
+    """Of each stream, seal keys by how many of its records they have sealed themselves."""
     bounds = {stream: await inspector.bounds(stream) for stream in _sealed_streams(topic)}
     total = sum(at.end - at.start for found in bounds.values() for at in found.values())
-    counted, number = Counter[str](), 0
+    by_stream, number = {stream: Counter[str]() for stream in bounds}, 0
     with progress("records", total, sys.stderr) as told:
         for stream, found in bounds.items():
             for partition, at in found.items():
                 async for record in between(inspector, stream, partition, at.start, at.end):
-                    counted[_sealed_with(record, codec)] += 1
+                    by_stream[stream][_sealed_with(record, codec)] += 1
                     number += 1
                     told(number)
-    del counted[_BY_NONE]
-    return counted
+            del by_stream[stream][_BY_NONE]
+    return by_stream
 
 
 def _sealed_streams(topic: str) -> tuple[str, ...]:

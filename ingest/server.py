@@ -124,7 +124,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         except Exception as error:
             _log.error("the settings stay as they were", why=str(error) or repr(error))
             return False
-        _log.info("the settings were read again", changed=changed)
+        # A text: of a list of two names the log would take the second for the value of the first.
+        _log.info("the settings were read again", changed=", ".join(changed))
         self.settings, self.callable = settings, None
         return True
 
@@ -230,10 +231,16 @@ def _check(settings: IngestSettings) -> None:
 
 def _changes(before: IngestSettings, now: IngestSettings) -> list[str]:
     """The names of what is other than before. Raises `NeedsRestart`."""
-    changed = [name for name in type(now).model_fields if getattr(before, name) != getattr(now, name)]
+    changed = [name for name in type(now).model_fields if _ordered(before, name) != _ordered(now, name)]
     if fixed := ", ".join(name for name in changed if name in _FIXED):
         raise NeedsRestart(f"{fixed}: another value needs a stop and a start")
     return changed
+
+
+def _ordered(settings: IngestSettings, name: str) -> Any:
+    """The value, with its order where it is a table: the first of seal_keys seals."""
+    value = getattr(settings, name)
+    return list(value.items()) if isinstance(value, dict) else value
 
 
 def _share_metrics(folder: str) -> None:

@@ -179,8 +179,8 @@ def test_what_a_seal_key_has_sealed_itself_keeps_it(folder: Path) -> None:
     (_, unseen) = rows("status", "--no-records", keys="IA")
     (_, _, missing) = rows("status", keys="IQ")
 
-    assert (old["records"], old["can_go"]) == (2, False)
-    assert (unseen["records"], unseen["can_go"]) == (None, False)
+    assert (old["records"], old["in"], old["can_go"]) == (2, "bitrix24.events, bitrix24.events.quarantine", False)
+    assert (unseen["records"], unseen["in"], unseen["can_go"]) == (None, "", False)
     assert (missing["key"], missing["role"], missing["can_go"]) == ("A", "missing", False)
     with pytest.raises(CannotOpenSecrets):
         opened("I")
