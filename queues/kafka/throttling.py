@@ -41,10 +41,15 @@ class Throttling:
             return
         text = (
             f"by a quota, the brokers hold back what we ask: for {self._held_back_s:.1f} s in all, and broker "
-            f"{event.broker_id} was the last"
+            f"{_name(event)} was the last"
         )
         self.last = KafkaError(KafkaError.THROTTLING_QUOTA_EXCEEDED, text)
         faults.note(self.last)
         if now - self._told_at >= _AGAIN_S:
             self._told_at = now
             log.warning("the brokers hold us back by a quota", reason=text, remedy=remedy(self.last))
+
+
+def _name(event: ThrottleEvent) -> str:
+    # On the connection by which a client came it knows no number yet.
+    return str(event.broker_id) if event.broker_id >= 0 else event.broker_name.rpartition("/")[0] or event.broker_name

@@ -44,6 +44,15 @@ def test_what_several_brokers_do_is_not_told_of_one() -> None:
     assert throttling.last.str().endswith("for 1.0 s in all, and broker 2 was the last")
 
 
+def test_a_broker_whose_number_is_not_known_yet_is_told_by_its_address() -> None:
+    throttling = Throttling(Clock())
+
+    throttling.note(Faults(), ThrottleEvent("127.0.0.1:9092/bootstrap", -1, 1.0))
+
+    assert throttling.last is not None
+    assert throttling.last.str().endswith("and broker 127.0.0.1:9092 was the last")
+
+
 @pytest.mark.parametrize("every_s", [1.0, 11.0])
 def test_only_what_comes_together_is_much(every_s: float) -> None:
     clock, faults = Clock(), Faults()
