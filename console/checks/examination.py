@@ -33,7 +33,7 @@ _TOO_LOW_BYTES = 100 << 20
 #: Before this no Forebay existed, so a clock that shows it is not set.
 _NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 
-_MAKE_A_KEY = "make one with forebay keys new, and set seal_keys to what it prints"
+_MAKE_A_KEY = "make one with forebay keys new, and set seal_keys to what it prints (= for the colon in forebay.toml)"
 
 _LIBRARIES = ("falcon", "gunicorn", "fastavro", "sqlalchemy", "confluent-kafka", "uvloop", "pydantic")
 

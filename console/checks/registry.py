@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _CHECK = "schema registry"
 
+#: A new installation, or a registry that knows nothing any more.
+_NOT_YET = (
+    "the ingest puts it there when it starts; if one has done so before, the registry is another one, or has lost what "
+    "it had: start nothing anew before it has its former ids again, as docs/record.md says"
+)
+
 
 async def registry_findings(settings: "QueueSettings") -> AsyncIterator[Finding]:
     """Whether it is there, has our schema, or would take it. Nothing where none is set; nothing is changed."""
@@ -37,8 +43,8 @@ async def _looked_at(registry: "Registry", subject: str) -> Finding:
     if schema_id is not None:
         return Finding(check=_CHECK, state="ok", detail=f"reached; {subject} has our schema, with id {schema_id}")
     if await registry.is_compatible(subject, newest):
-        detail, remedy = f"reached; {subject} has not our schema yet", "the ingest puts it there when it starts"
-        return Finding(check=_CHECK, state="warn", detail=detail, remedy=remedy)
+        detail = f"reached; {subject} does not have our schema"
+        return Finding(check=_CHECK, state="warn", detail=detail, remedy=_NOT_YET)
     detail = f"{subject} holds a schema that ours is not compatible with, so events are written without its id"
     remedy = "set another topic if it is somebody else's, or the subject's compatibility to BACKWARD if it is ours"
     return Finding(check=_CHECK, state="fail", detail=detail, remedy=remedy)

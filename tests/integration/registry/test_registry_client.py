@@ -44,6 +44,17 @@ async def test_what_is_not_there_is_none(registry: AnyRegistry) -> None:
         assert await client.is_compatible(SUBJECT, OURS)
 
 
+async def test_what_is_asked_again_is_answered_as_it_is_by_then() -> None:
+    """A registry whose backup was put back has its former ids again."""
+    with FakeRegistry() as fake:
+        async with asking(fake) as client:
+            fake.answer = 200, {"schema": OTHERS}
+            before = await client.schema_of(2)
+            fake.answer = 200, {"schema": OURS}
+
+            assert (before, await client.schema_of(2)) == (OTHERS, OURS)
+
+
 async def test_a_subject_with_a_schema_of_somebody_else_refuses_ours(registry: AnyRegistry) -> None:
     set_compatibility(registry, "BACKWARD", OTHERS)
 
