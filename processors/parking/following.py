@@ -67,7 +67,7 @@ class Following:
                 continue
             found = await self._stream.orders(partition.number, parking.orders, end)
             if partition.is_open:
-                parking.orders = max(parking.orders, end)
+                parking.orders = end
                 # Also where there is nothing to do: who ordered sees by the commit that it was read.
                 partition.has_news = True
                 for order in found:
