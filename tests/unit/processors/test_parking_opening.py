@@ -9,10 +9,12 @@ from forebay.processors.notes import Place
 from forebay.processors.parking import entries
 from forebay.processors.parking.opening import opened
 from forebay.processors.parking.state import PortalState
-from forebay.processors.parking.stream import ParkedStream
+from forebay.processors.parking.stream import ParkedStream, key_in
 from forebay.queues.contract import StoredRecord
+from forebay.queues.errors import QueueError
 from forebay.queues.memory import MemoryInspector, MemoryQueue
 from forebay.schemas import names
+from forebay.schemas.portal import partition_of
 
 PORTAL, GROUP, TOPIC = "p.example", "shop", "events"
 
@@ -52,6 +54,27 @@ async def test_an_owner_whose_note_was_lost_claims_more_than_the_stream_knows(qu
 
     assert known.generation == 10
     assert next(generations) == 4
+
+
+async def test_a_partition_that_the_parked_stream_lacks_is_claimed_in_no_other(queue: MemoryQueue) -> None:
+    with pytest.raises(QueueError, match="forebay doctor"):
+        await stream(queue).claim(1, 1, 0)
+
+    assert queue.logs[names.parked(TOPIC)] == [[]]
+
+
+async def test_a_claim_that_came_into_another_partition_is_none() -> None:
+    class Outdated(MemoryInspector):
+        async def partitions(self, stream: str) -> int:
+            return 1
+
+    grown = MemoryQueue()
+    elsewhere = next(number for number in count(2) if partition_of(key_in(0, 1), number))
+    await grown.ensure(names.streams(TOPIC), elsewhere)
+    parked = ParkedStream(grown.producer(), Outdated(grown), TOPIC, GROUP, now=lambda: 0.0)
+
+    with pytest.raises(QueueError, match="forebay doctor"):
+        await parked.claim(0, 1, 0)
 
 
 @pytest.mark.parametrize("position", [1, 500])

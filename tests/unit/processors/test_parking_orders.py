@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from forebay.processors.held import Held
@@ -34,8 +35,8 @@ def stream(queue: MemoryQueue) -> ParkedStream:
     return ParkedStream(queue.producer(), queue.inspector(), TOPIC, GROUP, now=lambda: 1.0)
 
 
-async def order(queue: MemoryQueue, portal: str, what: What = What.HOLD) -> int:
-    made = Order(portal=portal, what=what, stream=names.parked(TOPIC), group=GROUP, who="", why="", at_ms=0)
+async def order(queue: MemoryQueue, portal: str, what: What = What.HOLD, group: str = GROUP) -> int:
+    made = Order(portal=portal, what=what, stream=names.parked(TOPIC), group=group, who="", why="", at_ms=0)
     return (await queue.producer().send(names.audit(TOPIC), written(made))).offset
 
 
@@ -91,6 +92,32 @@ async def test_without_a_note_the_claims_tell_which_orders_were_obeyed(queue: Me
     found = await begun(queue, Place())
 
     assert [one.portal for one in found.orders] == [B]
+
+
+async def test_orders_about_another_group_and_what_is_no_order_are_passed_over(queue: MemoryQueue) -> None:
+    await order(queue, A)
+    await queue.producer().send(names.audit(TOPIC), Record(key=A, value=b"noise", timestamp_ms=0))
+    await order(queue, A, group="other")
+    given = await order(queue, B)
+
+    found = await stream(queue).orders(0, 1, 9)
+
+    assert [(one.portal, one.offset) for one in found] == [(B, given)]
+
+
+async def test_an_order_that_is_gone_is_no_other(queue: MemoryQueue) -> None:
+    first, gone, last = [await order(queue, portal) for portal in (A, B, A)]
+    del queue.logs[names.audit(TOPIC)][0][gone]
+
+    found = [await stream(queue).order(0, offset) for offset in (first, gone, last, last + 1)]
+
+    assert [one and one.offset for one in found] == [first, None, last, None]
+
+
+def test_who_reads_an_order_sees_how_many_records_it_is_about() -> None:
+    made = Order(portal=A, what=What.REPLAY, stream=TOPIC, group=GROUP, who="", why="", at_ms=0, spans=((3, 5), (7, 8)))
+
+    assert orjson.loads(written(made).value)["count"] == len(made.offsets()) == 3
 
 
 class Slow:
