@@ -4,6 +4,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.processors.notes import Place
 from forebay.processors.parking import entries
@@ -129,3 +130,32 @@ async def test_where_nothing_stands_before_its_claim_an_owner_reads_nothing(queu
 
     assert [one.generation for one in (first, second, third)] == [1, 2, 3]
     assert looks == [names.parked(TOPIC)]
+
+
+BEGINNING, END = "has lost its beginning", "has lost its end"
+
+
+@pytest.mark.parametrize(
+    ("position", "end", "told"),
+    [
+        (6, 9, []),
+        (4, 9, [(BEGINNING, 2)]),
+        # With the beginning what was said last may be gone, too.
+        (2, 4, [(BEGINNING, 4)]),
+        (6, 10, [(END, None)]),
+    ],
+)
+async def test_of_a_stream_that_begins_later_that_is_told_which_its_owner_misses(
+    queue: MemoryQueue, position: int, end: int, told: list[tuple[str, int | None]]
+) -> None:
+    async def commit(generation: int) -> None: ...
+
+    for _ in range(9):
+        await stream(queue).write(entries.statement(PORTAL, PortalState(is_held=True), (GROUP, 1), 0))
+    del queue.logs[names.parked(TOPIC)][0][:6]
+
+    with capture_logs() as logs:
+        await opened(stream(queue), 0, Place(generation=1, in_force=1, position=position, end=end), commit)
+
+    found = [(one["event"].partition(" stream ")[2], one.get("lost")) for one in logs]
+    assert [(what.split(",")[0], lost) for what, lost in found] == told

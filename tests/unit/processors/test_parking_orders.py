@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from forebay.processors.held import Held
 from forebay.processors.notes import Note, Place
@@ -12,7 +13,8 @@ from forebay.processors.parking import entries
 from forebay.processors.parking.opening import Opened, opened
 from forebay.processors.parking.orders import Order, What, written
 from forebay.processors.parking.portal import ParkedPortal
-from forebay.processors.parking.state import PortalState
+from forebay.processors.parking.restored import replays_of
+from forebay.processors.parking.state import PortalState, Replaying
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.parking.writing import Writing
 from forebay.processors.partitions import Partition
@@ -112,6 +114,49 @@ async def test_an_order_that_is_gone_is_no_other(queue: MemoryQueue) -> None:
     found = [await stream(queue).order(0, offset) for offset in (first, gone, last, last + 1)]
 
     assert [one and one.offset for one in found] == [first, None, last, None]
+
+
+async def test_a_replay_whose_order_is_gone_keeps_nobody_from_beginning(queue: MemoryQueue) -> None:
+    await tell(queue, A, replays=[Replaying(order=3, at_ms=5)])
+
+    found = await begun(queue, Place(generation=1))
+
+    assert (found.replays, list(found.ledger.portals)) == ({}, [A])
+
+
+@pytest.mark.parametrize(
+    ("told_at_ms", "portal", "is_it"),
+    [
+        (5, A, True),
+        # As versions before told it.
+        (0, A, True),
+        (6, A, False),
+        (5, B, False),
+    ],
+)
+def test_a_replay_is_gone_on_with_by_the_order_that_began_it_and_no_other(
+    told_at_ms: int, portal: str, is_it: bool
+) -> None:
+    order = Order(
+        portal=A, what=What.REPLAY, stream=TOPIC, group=GROUP, who="", why="", at_ms=5, spans=((2, 4),), offset=3
+    )
+    told = [Replaying(order=3, done=1, at_ms=told_at_ms)]
+
+    with capture_logs() as logs:
+        found = list(replays_of(portal, told, {3: order}, TOPIC))
+
+    assert [(one.done, list(one.offsets)) for one in found] == [(1, [2, 3])] * is_it
+    # That of another order says nothing.
+    assert [one["stream"] for one in logs] == [None] * (not is_it)
+
+
+def test_where_the_topic_is_a_copy_it_is_told_which_stream_a_replay_is_of() -> None:
+    order = Order(portal=A, what=What.REPLAY, stream="first", group=GROUP, who="", why="", at_ms=5, offset=3)
+
+    with capture_logs() as logs:
+        found = list(replays_of(A, [Replaying(order=3, at_ms=5)], {3: order}, TOPIC))
+
+    assert (found, [one["stream"] for one in logs]) == ([], ["first"])
 
 
 def test_who_reads_an_order_sees_how_many_records_it_is_about() -> None:

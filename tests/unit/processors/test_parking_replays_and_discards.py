@@ -73,6 +73,21 @@ def test_an_order_about_another_topic_is_not_obeyed_and_that_is_told(shop: Shop)
     assert [one["stream"] for one in logs if one["log_level"] == "error"] == ["others"]
 
 
+@pytest.mark.parametrize("what", [What.HOLD, What.DISCARD])
+def test_an_order_about_events_of_the_topic_can_only_be_a_replay(shop: Shop, what: What) -> None:
+    shop.on("*")(handled)
+    shop.start()
+    shop.send("ONAPPTEST", 1)
+    shop.let(3)
+
+    shop.world.order(what, PORTAL, TOPIC, ((0, 1),))
+    shop.let(3)
+    shop.send("ONAPPTEST", 2)
+    shop.let(3)
+
+    assert (shop.calls, shop.dead_ids()) == ([[1], [2]], [])
+
+
 def test_what_is_discarded_is_what_waited_then_and_nothing_that_came_later(shop: Shop) -> None:
     shop.on("ONTASK*")(handled)
     shop.start()
