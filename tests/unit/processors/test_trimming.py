@@ -1,7 +1,7 @@
 """What of the parked stream is deleted, and what is not."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 
 import pytest
@@ -11,7 +11,7 @@ from forebay.processors.notes import Place, encode_note
 from forebay.processors.parking.orders import What
 from forebay.processors.parking.stream import ParkedStream
 from forebay.processors.worker import Worker
-from forebay.queues.contract import Commit, Record, StoredRecord
+from forebay.queues.contract import Bounds, Commit, Record, StoredRecord
 from forebay.queues.errors import QueueError, QueueUnavailable
 from forebay.queues.memory import MemoryConsumer, MemoryInspector
 from forebay.schemas import names
@@ -76,6 +76,25 @@ def test_a_worker_sees_to_it_by_itself(site: Site) -> None:
 
     assert site.stands()[0] > end
     site.judge()
+
+
+def test_what_can_not_be_deleted_is_told_once_and_deleted_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: ParkedStream, only: Collection[int]) -> dict[int, Bounds]:
+        raise RuntimeError("a fault")
+
+    site.park(1_200)
+    site.heal()
+    end = site.stands()[-1]
+    with capture_logs() as logs:
+        for _ in range(2):
+            with monkeypatch.context() as patched:
+                patched.setattr(ParkedStream, "bounds", away)
+                site.let(200)
+            site.let(200)
+
+    assert site.stands()[0] > end
+    told = [one["error"] for one in logs if "stays in the parked stream" in one["event"]]
+    assert told == ["RuntimeError('a fault')"] * 2
 
 
 def test_what_is_done_of_a_portal_that_still_waits_is_deleted(site: Site) -> None:
