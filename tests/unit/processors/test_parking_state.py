@@ -28,6 +28,9 @@ def test_laps_that_are_done_leave_no_trace() -> None:
 
     assert state.lap_ends == [(4, 1)]
 
+    state.begin_at(5)
+    assert state.lap_ends == []
+
 
 def test_what_came_again_and_is_parked_needs_not_come_once_more() -> None:
     state = PortalState()
@@ -47,3 +50,23 @@ def test_in_a_copy_what_was_ordered_elsewhere_discards_nothing_that_is_ordered_h
     state.know_orders(3)
 
     assert (state.orders, state.discard_orders) == (3, 3)
+
+
+def test_the_first_is_given_up_as_long_as_something_waits_that_was_discarded() -> None:
+    state = PortalState()
+    for offset in (1, 2):
+        state.spill((0, offset))
+    state.discard_lap, state.discard_to = state.newest
+    state.spill((0, 3))
+    said = [state.gives_up_first]
+    for position, offset in enumerate((1, 2, 3)):
+        state.advance(position, (0, offset))
+        said.append(state.gives_up_first)
+
+    # What waits anew stands behind nothing.
+    state.begin_at(3)
+    said.append(state.gives_up_first)
+    state.spill((0, 4))
+    said.append(state.gives_up_first)
+
+    assert said == [True, True, False, False, False, False]
