@@ -1,6 +1,8 @@
 """What is known of a parked portal."""
 
-from forebay.processors.parking.state import PortalState
+import orjson
+
+from forebay.processors.parking.state import PortalState, Replaying
 
 
 def test_behind_the_last_of_a_lap_comes_only_what_came_again() -> None:
@@ -50,6 +52,18 @@ def test_in_a_copy_what_was_ordered_elsewhere_discards_nothing_that_is_ordered_h
     state.know_orders(3)
 
     assert (state.orders, state.discard_orders) == (3, 3)
+
+    # What comes later here was not ordered yet.
+    state.know_orders(5)
+    assert (state.orders, state.discard_orders) == (3, 3)
+
+
+def test_what_versions_before_did_not_tell_is_as_they_meant_it() -> None:
+    told = orjson.dumps({"records": 1, "last": 7, "replays": [{"order": 3, "done": 1}]})
+
+    state = PortalState.from_bytes(told)
+
+    assert state == PortalState(records=1, last=7, replays=[Replaying(order=3, done=1, at_ms=0)])
 
 
 def test_the_first_is_given_up_as_long_as_something_waits_that_was_discarded() -> None:
