@@ -31,7 +31,7 @@ _LOADED_S = 5.0
 #: Where the last event about an object stands for the others, all that wait are looked at as long as no more are kept.
 _FOLDED_RECORDS = 1000
 
-#: So many are read for one that is tried again, and is but one.
+#: So many are read for one that is tried again, unless none was among the last: it is but one, and mostly stands there.
 _TRY_RECORDS = 50
 
 #: So far before a portal's place reading begins where others wait, of whom so many are looked at. It is less than what
@@ -68,6 +68,8 @@ class Loading:
         self._turns: dict[str, float] = {}
         #: The stream that was read last, and from where on there is more.
         self._at = "", 0
+        #: The last look gave nobody anything.
+        self._was_in_vain = False
         self._news = asyncio.Event()
         self._is_closed = False
 
@@ -151,11 +153,11 @@ class Loading:
             self._turns[portal.portal] = asyncio.get_running_loop().time()
 
     async def _pass(self, portal: ParkedPortal) -> None:
-        stream, start = self._place(portal)
+        is_tried = portal.state.attempts > 0
+        stream, start = portal.source(self._stream.name) if is_tried else self._place(portal)
         # Where nothing can be read, others come before it is tried again.
         self._at = stream, start + 1
-        # The first one that waits stands where it is said to. Many at once are in doubt, and each alone with its place.
-        count = _TRY_RECORDS if portal.state.attempts else BATCH_RECORDS
+        count = _TRY_RECORDS if is_tried and not self._was_in_vain else BATCH_RECORDS
         records = await self._stream.read(stream, self._partition, start, count)
         if self._is_closed:
             return
@@ -201,7 +203,7 @@ class Loading:
             # And where nothing was left of a replay: what comes next is of another place, and may be this very record.
             if not portal.takes or not portal.wants or portal.replay is not replay:
                 del served[record.key]
-        self._at = stream, end
+        self._at, self._was_in_vain = (stream, end), not any(found.values())
         for name, portal in served.items():
             portal.passed(end)
             found.setdefault(name, [])
