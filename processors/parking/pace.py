@@ -7,10 +7,14 @@ from collections import deque
 class Pace:
     """Of what all of those who share it begin together. They are let in in the order in which they ask."""
 
-    def __init__(self, most: int) -> None:
-        """So many may be begun in a turn, and with the last of them the rest of its piece."""
-        self._most = most
-        self._begun = 0
+    def __init__(self, least: int, per_s: int) -> None:
+        """So many may be begun in a turn, and with the last of them the rest of its piece.
+
+        Where the others' part of a turn takes long, as many more as make up so many in a second of it.
+        """
+        self._least, self._per_s = least, per_s
+        self._most, self._begun = least, 0
+        self._began_at = 0.0
         self._line: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def begin(self, count: int) -> None:
@@ -24,14 +28,20 @@ class Pace:
 
     def _let_in(self, count: int) -> None:
         if not self._begun:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            loop = asyncio.get_running_loop()
+            self._began_at = loop.time()
+            loop.call_soon(self._next_turn)
         self._begun += count
 
     def _next_turn(self) -> None:
-        self._begun = 0
+        took_s = asyncio.get_running_loop().time() - self._began_at
+        self._most, self._begun = max(self._least, int(took_s * self._per_s)), 0
         while self._line and self._begun < self._most:
             turn, count = self._line.popleft()
             # Whoever was cancelled asks for nothing any more.
             if not turn.done():
                 self._let_in(count)
                 turn.set_result(None)
+        if not self._begun:
+            # Nobody knows how long turns take by the next time.
+            self._most = self._least

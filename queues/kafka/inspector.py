@@ -59,7 +59,7 @@ class KafkaInspector:
                 return await self._read(place, offset, bounds, max_records)
             except QueueError:
                 # Retention may have taken it since, or the topic was made anew.
-                del self._known[place]
+                self._known.pop(place, None)
         bounds = await self._bounds_of(stream, partition)
         self._known[place] = bounds, now
         return await self._read(place, offset, bounds, max_records)
