@@ -35,7 +35,7 @@ PARTITIONS, PORTALS, RECORDS, ROUNDS = 12, 1000, 400_000, 3
 #: Setting `concurrency`: as many portals at once as there are.
 AT_ONCE = 1000
 #: As in timed_handlers.py.
-WORK_S = 0.005
+WORK_S, LONG_WORK_S = 0.005, 0.05
 #: The weight of a portal is its rank to the power of minus this.
 ZIPF, ZIPF_RECORDS = 1.1, 12_000
 PACED_RECORDS, PACED_RATE = 12_000, 1500.0
@@ -44,6 +44,8 @@ CAUGHT_UP_S = 1.0
 #: How much a Kafka client asks of one partition by default. Less at a time is of more partitions at once.
 FETCHES: dict[str, dict[str, int]] = {"ours": {}, "the default": {"fetch.message.max.bytes": 1 << 20}}
 SLOW_RECORDS = 200_000
+#: Of portals that are parked, and tried again after up to half a minute.
+PARKED_RECORDS = 60_000
 MANY_PORTALS, FEW_PORTALS, MEMORY_RECORDS = 100_000, 100, 200_000
 US, MS, P99 = 1_000_000, 1000, 98
 
@@ -196,6 +198,37 @@ async def test_what_slow_handlers_get_of_a_backlog(bench: Bench) -> None:
         rate, peak_mb = (median(getattr(each[name], of) for each in rounds) for of in ("rate", "peak_mb"))
         ratio = median(each[name].rate / each["the default"].rate for each in rounds)
         print(f"  fetches as {name:12} {rate:7,.0f}/s  x{ratio:.2f}  at most {peak_mb:.0f} MB")
+    assert rounds
+
+
+async def test_what_few_portals_get_of_what_a_slow_handler_allows_in_a_backlog(bench: Bench) -> None:
+    allowed = FEW_PORTALS / LONG_WORK_S
+    rates = []
+    for _ in range(ROUNDS):
+        topic = bench.filled(even(PARKED_RECORDS, FEW_PORTALS))
+        run, _ = await bench.worker("waits_long", topic, PARKED_RECORDS)
+        rates.append(run.rate)
+
+    # Each has more of them than it gets through, and so they are parked; what that takes is in the rate.
+    print(f"\n{PARKED_RECORDS:,} records of {FEW_PORTALS} portals, a handler that waits 50 ms")
+    print(f"  {median(rates):,.0f}/s, {median(rates) / allowed:.0%} of what that allows")
+    assert rates
+
+
+async def test_how_fast_a_backlog_comes_back_when_a_system_is_there_again(bench: Bench) -> None:
+    rounds: list[dict[str, Run]] = []
+    for _ in range(ROUNDS):
+        found: dict[str, Run] = {}
+        for handlers in ("waits", "out_at_first"):
+            topic = bench.filled(even(PARKED_RECORDS))
+            found[handlers], _ = await bench.worker(handlers, topic, PARKED_RECORDS)
+        rounds.append(found)
+
+    print(f"\n{PARKED_RECORDS:,} records of {PORTALS} portals, whose handler asks a system that was out at first")
+    for handlers in rounds[0]:
+        wall_s, cpu_us = (median(getattr(each[handlers], of) for each in rounds) for of in ("wall_s", "cpu_us"))
+        ratio = median(each[handlers].cpu_us / each["waits"].cpu_us for each in rounds)
+        print(f"  {handlers:12} first to last in {wall_s:5.1f} s, {cpu_us:5.0f} us CPU a record  x{ratio:.1f}")
     assert rounds
 
 

@@ -12,13 +12,17 @@ from pathlib import Path
 
 from forebay import Handlers, PortalEvent
 
-trivial, reads_data, waits, waits_long, booked = Handlers(), Handlers(), Handlers(), Handlers(), Handlers()
+trivial, reads_data, waits, waits_long, out_at_first, booked = (Handlers() for _ in range(6))
 
 #: How long another system takes to answer, and one that is slow.
 WORK_S, LONG_WORK_S = 0.005, 0.05
 
+#: How long that system is out.
+OUT_S = 25
+
 _ends = {0, int(Path("records").read_text()) - 1}
 _numbers = count()
+_began_at = time.monotonic()
 _book = os.open("booked.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
@@ -62,6 +66,16 @@ async def wait(event: PortalEvent) -> None:
 async def wait_long(event: PortalEvent) -> None:
     """One that is slow is asked."""
     await asyncio.sleep(LONG_WORK_S)
+    if next(_numbers) in _ends:
+        mark()
+
+
+@out_at_first.on("*")
+async def wait_for_one_that_is_out(event: PortalEvent) -> None:
+    """A system is asked that answers nobody when the worker starts."""
+    await asyncio.sleep(WORK_S)
+    if time.monotonic() < _began_at + OUT_S:
+        raise ConnectionError("the system is out")
     if next(_numbers) in _ends:
         mark()
 
