@@ -103,7 +103,7 @@ class Attendant:
         """Whether it has too many records, and got through none of those that it had at the last look."""
         if lane.outlook is not None and lane.outlook.per_s is not None:
             limit = min(limit, int(lane.outlook.per_s * _LONGEST_WAIT_S))
-        # What was loaded again has a memory of its own, and is never too much. It stands before all others.
+        # What was loaded again has a memory of its own, and is never too much. It stands before what came since.
         if len(lane.records) <= limit or isinstance(lane.records[-1 - limit], Restored):
             lane.milestone = None
             return False

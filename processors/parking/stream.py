@@ -17,8 +17,8 @@ from .pace import Pace
 
 #: So many records are spilled in one turn of the loop. More would hold it up for longer than others should wait, but
 #: where their part of a turn takes long anyway: so many in a second of it take a third of the time.
-_SPILL_RECORDS = 50
-_SPILL_PER_S = 5000
+_TURN_RECORDS = 50
+_TURN_PER_S = 5000
 
 
 class ParkedStream:
@@ -31,7 +31,7 @@ class ParkedStream:
         self.topic, self.group = topic, group
         self.name, self.audit = names.parked(topic), names.audit(topic)
         #: Of the records that are spilled.
-        self.pace = Pace(_SPILL_RECORDS, _SPILL_PER_S)
+        self.pace = Pace(_TURN_RECORDS, _TURN_PER_S)
 
     def now_ms(self) -> int:
         """The time."""

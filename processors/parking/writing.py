@@ -113,6 +113,7 @@ class Writing:
         # A state in which nothing waits yet would say that nothing is parked: it comes behind what is spilled.
         while portal.is_dirty and not (self._may_spill(portal) and portal.state.is_free):
             await self._tell(portal)
+            self.trouble = ""
         if self._may_spill(portal):
             await self._spill(portal)
 

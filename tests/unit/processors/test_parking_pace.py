@@ -33,7 +33,7 @@ async def test_where_a_turn_takes_long_more_is_begun_in_the_next_one() -> None:
         await pace.begin(1)
         begun.append(number)
         if not number:
-            # Another's work.
+            # Another's work, which holds up the loop: only so is a turn long.
             time.sleep(0.05)
 
     pieces = [asyncio.ensure_future(piece(number)) for number in range(40)]
