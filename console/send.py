@@ -30,6 +30,7 @@ def send(
     as_json: Annotated[bool, typer.Option("--json", help="the report as one object")] = False,
 ) -> None:
     """Send events as Bitrix24 portals do, and check that each was kept, in the order of its portal."""
+    from .masking import masked
     from .running import run
     from .terminal.output import line, note, show_json
     from .traffic.load import Plan
@@ -47,7 +48,8 @@ def send(
     else:
         line("\n".join(report.lines()))
     if report.audit and report.audit.lost == len(report.outcome.accepted) > 0:
-        note(f"none of them is there: does {url or 'the ingest'} really fill {settings.topic} in {_shown(settings)}?")
+        queue = masked(settings.queue_url)
+        note(f"none of them is there: does {url or 'the ingest'} really fill {settings.topic} in {queue}?")
     raise typer.Exit(0 if report.good else FAILED)
 
 
@@ -72,13 +74,6 @@ def token_of(settings: "Settings", portal: str = "*") -> str:
     tokens = settings.served[0].tokens
     listed = tokens.get(portal) or tokens.get("*")
     return listed[0].get_secret_value() if listed else "0123456789abcdef0123456789abcdef"
-
-
-def _shown(settings: "Settings") -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(settings.queue_url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 async def _post(url: str, body: bytes, as_json: bool) -> int:

@@ -26,10 +26,17 @@ def load_handlers(target: str, folder: Path | None = None) -> "Handlers":
     from forebay.processors.handlers import Handlers
 
     module, name = _parts(target)
-    found = _attribute(_imported(module, folder or Path.cwd()), name)
+    found = _attribute(_imported(module, folder or _working_directory()), name)
     if not isinstance(found, Handlers):
         raise WrongUsage(f"{target} is of type {type(found).__name__}; it has to be a Handlers: handlers = Handlers()")
     return found
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise WrongUsage("the working directory was deleted; go to its new one") from None
 
 
 def _parts(target: str) -> tuple[str, str]:

@@ -20,6 +20,15 @@ def test_handlers_come_from_the_working_directory(folder: Path) -> None:
     assert type(found).__name__ == "Handlers"
 
 
+def test_a_working_directory_that_is_gone_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (gone := folder / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(WrongUsage, match="the working directory was deleted"):
+        load_handlers("loading_shop:handlers")
+
+
 @pytest.mark.parametrize(
     ("target", "told"),
     [
