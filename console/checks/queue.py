@@ -43,9 +43,12 @@ async def queue_findings(settings: "Settings", side: Side) -> AsyncIterator[Find
                 if "read" in wanted.streams[settings.topic]:
                     async for finding in _content(inspector, settings, wanted.group, patience):
                         yield finding
-    except (QueueError, TimeoutError) as error:
-        detail = str(error) or f"did not answer within {_QUEUE_S:g} s"
-        yield Finding(check="queue", state="fail", detail=detail, remedy="look at queue_url and data_dir")
+    except QueueError as error:
+        # It says itself what to do.
+        yield Finding(check="queue", state="fail", detail=str(error))
+    except TimeoutError:
+        detail, remedy = f"did not answer within {_QUEUE_S:g} s", "see that it runs, and that queue_url leads there"
+        yield Finding(check="queue", state="fail", detail=detail, remedy=remedy)
 
 
 def _begin_anew(patience: asyncio.Timeout) -> None:
