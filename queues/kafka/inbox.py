@@ -92,12 +92,15 @@ class Inbox:
 
     def _pop(self, max_records: int) -> list[StoredRecord]:
         found: list[StoredRecord] = []
-        while self._lines and len(found) < max_records:
+        while self._lines and (room := max_records - len(found)) > 0:
             partition = next(iter(self._lines))
             line = self._lines.pop(partition)
-            found += _from(line, max_records - len(found))
+            batch = line.popleft()
+            found += batch[:room]
+            if len(batch) > room:
+                line.appendleft(batch[room:])
             if line:
-                # Behind the others now, so that a full partition starves none.
+                # Behind the others now: whoever has room for little is given something of each.
                 self._lines[partition] = line
         self._count_taken(found)
         return found
@@ -111,16 +114,6 @@ class Inbox:
         if not self._is_final:
             self._complaint = None
         raise complaint
-
-
-def _from(line: deque[list[StoredRecord]], max_records: int) -> list[StoredRecord]:
-    found: list[StoredRecord] = []
-    while line and len(found) < max_records:
-        batch, room = line.popleft(), max_records - len(found)
-        found += batch[:room]
-        if len(batch) > room:
-            line.appendleft(batch[room:])
-    return found
 
 
 def _bytes(records: Sequence[StoredRecord]) -> int:

@@ -42,7 +42,10 @@ async def test_portals_of_every_partition_are_handled_at_once(
 
 
 def fill(kafka: Kafka, topic: str, waiting: int, characters: int) -> None:
-    """Write so many events of one portal into each partition, whose number they have."""
+    """Write so many events of one portal into each partition, whose number they have.
+
+    It is not the partition of the portal's key, so that nothing of it can be parked to make room.
+    """
     limits = {"batch.size": BATCH, "message.max.bytes": 2_000_000}
     client = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **limits})
     for partition in range(PARTITIONS):

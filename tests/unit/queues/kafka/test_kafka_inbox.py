@@ -39,6 +39,17 @@ async def test_partitions_take_turns_and_keep_their_order() -> None:
     assert turns == [[(0, 0), (0, 1)], [(1, 0), (1, 1)], [(0, 2), (0, 3)], [(1, 2), (0, 4)], [(0, 5)]]
 
 
+async def test_who_was_away_finds_all_partitions_in_the_first_that_he_takes() -> None:
+    inbox = Inbox(lambda: None)
+    for start in range(0, 1000, 10):
+        filled(inbox, {number: records(number, *range(start, start + 10)) for number in range(4)})
+
+    found = places(await inbox.take(100, 0))
+
+    assert [found.count((number, 0)) for number in range(4)] == [1] * 4
+    assert found == sorted(found, key=lambda place: place[1] // 10), "each gives a batch in turn, in its order"
+
+
 async def test_it_is_full_until_it_is_half_empty_and_then_says_so() -> None:
     told: list[str] = []
     inbox = filled(Inbox(lambda: told.append("room")), {0: records(0, *range(17), size=MEGABYTE)})
