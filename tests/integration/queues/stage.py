@@ -25,8 +25,10 @@ class Stage:
         self.lines = asyncio.StreamReader()
 
     async def open(self) -> asyncio.ReadTransport:
+        # uvloop closes the number itself, and the file once more: another thread may have got the number by then.
+        file = os.fdopen(self._read_end, "rb", buffering=0, closefd=False)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(self.lines), os.fdopen(self._read_end, "rb", buffering=0)
+            lambda: asyncio.StreamReaderProtocol(self.lines), file
         )
         return transport
 
