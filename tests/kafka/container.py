@@ -1,8 +1,10 @@
 """The same Kafka in a container, where there is a Docker engine and no Java."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from string import Template
+from warnings import catch_warnings
 
 import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException  # type: ignore[import-untyped]
@@ -25,6 +27,14 @@ _NOT_SHARED = ("listener", "advertised", "log.dirs", "sasl.", "authorizer.", "su
 
 def docker_answers() -> bool:
     """Whether an engine is there."""
+    # Without one, its client leaves the sockets that did not connect to whoever collects them.
+    with catch_warnings(action="ignore", category=ResourceWarning):
+        answers = _pinged()
+        gc.collect()
+    return answers
+
+
+def _pinged() -> bool:
     try:
         client = docker.from_env(timeout=2)
     except DockerException:
