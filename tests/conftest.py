@@ -1,6 +1,8 @@
 """What tests of every kind may ask for."""
 
 import signal
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +35,19 @@ settings.load_profile("unhurried")
 
 #: What a script runs in its background begins deaf to Ctrl-C, and so would the processes of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: Between two calls to a test that is past its time.
+CALL_AGAIN_S = 60.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Generator[None, object, object]:
+    """A test past its time hears so until it ends: a task may swallow it, and what cleans up may wait in turn."""
+    timer = yield
+    if signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0):
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, CALL_AGAIN_S)
+    return timer
 
 
 @pytest.fixture(autouse=True)
