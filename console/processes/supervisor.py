@@ -126,7 +126,7 @@ class Supervisor:
 
     async def _live(self, child: Child) -> int:
         """One life of the child, up to its exit status."""
-        output = await self._relay.open() if self._relay else None
+        output = self._relay.open() if self._relay else None
         try:
             # A session of its own: a terminal's Ctrl-C is for this process alone, which stops the others in order.
             process = await asyncio.create_subprocess_exec(
