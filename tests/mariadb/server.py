@@ -68,6 +68,8 @@ class Server(DatabaseServer):
         """What starts it."""
         (self.folder / "first.sql").write_text(_FIRST.format(ADMIN, PASSWORD), "utf-8")
         options = [f"datadir={self.data}", f"socket={self.folder}/socket", f"pid-file={self.folder}/pid"]
+        # Its own: as one starts, it clears away the temporary tables of all others that share the folder.
+        options += [f"tmpdir={self.folder}"]
         options += [f"port={self.port}", f"init-file={self.folder}/first.sql", *self._options]
         return [self._programs[0], "--no-defaults", *(f"--{option}" for option in options)]
 

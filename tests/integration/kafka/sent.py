@@ -22,9 +22,11 @@ def record(number: int = 0, value: bytes = b"") -> Record:
 async def values(queue: Queue, stream: str) -> list[bytes]:
     inspector = queue.inspector()
     found = []
-    for partition, bounds in (await inspector.bounds(stream)).items():
-        found += [one.value for one in await inspector.read(stream, partition, bounds.start, 1000)]
-    await inspector.close()
+    try:
+        for partition, bounds in (await inspector.bounds(stream)).items():
+            found += [one.value for one in await inspector.read(stream, partition, bounds.start, 1000)]
+    finally:
+        await inspector.close()
     return found
 
 
